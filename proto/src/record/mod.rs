@@ -1,0 +1,1 @@
+//! Record batches, format v2 (see `docs/design/log-format.md`).

@@ -1,0 +1,34 @@
+//! Tasks of this repository: `cargo xtask <task>`.
+
+use std::path::PathBuf;
+
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+
+mod generate;
+
+#[derive(Parser)]
+#[command(name = "cargo xtask", about = "Tasks of the Millstream repository")]
+struct Args {
+    #[command(subcommand)]
+    task: Task,
+}
+
+#[derive(Subcommand)]
+enum Task {
+    /// Generate the gRPC code from proto/api
+    Generate {
+        /// Only check that the generated code is up to date
+        #[arg(long)]
+        check: bool,
+    },
+}
+
+fn main() -> Result<()> {
+    let root = PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+        .join("../..")
+        .canonicalize()?;
+    match Args::parse().task {
+        Task::Generate { check } => generate::run(&root, check),
+    }
+}
