@@ -11,7 +11,7 @@ const OUT_DIR: &str = "proto/src/grpc/generated";
 const DESCRIPTOR: &str = "proto/src/grpc/generated/descriptor.bin";
 
 /// Generates into the tree at `root`, or with `check` fails when the tree differs.
-pub fn run(root: &Path, check: bool) -> Result<()> {
+pub(crate) fn run(root: &Path, check: bool) -> Result<()> {
     let scratch = root.join("target/xtask-generate");
     fs::create_dir_all(&scratch)?;
     let api = root.join("proto/api");

@@ -1,11 +1,14 @@
 //! Tasks of this repository: `cargo xtask <task>`.
 
+#![allow(clippy::print_stdout, clippy::print_stderr)] // it talks to a terminal
+
 use std::path::PathBuf;
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
 
 mod generate;
+mod tidy;
 
 #[derive(Parser)]
 #[command(name = "cargo xtask", about = "Tasks of the Millstream repository")]
@@ -22,6 +25,8 @@ enum Task {
         #[arg(long)]
         check: bool,
     },
+    /// Check import directions, sizes, names and other rules of this repository
+    Tidy,
 }
 
 fn main() -> Result<()> {
@@ -30,5 +35,6 @@ fn main() -> Result<()> {
         .canonicalize()?;
     match Args::parse().task {
         Task::Generate { check } => generate::run(&root, check),
+        Task::Tidy => tidy::run(&root),
     }
 }
