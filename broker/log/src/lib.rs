@@ -10,3 +10,17 @@
 //! ```
 
 pub mod io;
+
+pub mod config;
+pub mod context;
+pub mod error;
+pub mod metrics;
+pub mod partition;
+
+pub use config::{CompressionPolicy, Durability, LogConfig, LogLimits, TimestampPolicy};
+pub use context::DataDirectory;
+pub use error::{AppendError, Offline, ReadError, StorageError};
+pub use partition::{
+    AbortedTransaction, AppendContext, Appended, ClosedLog, EpochEnd, LogObserver, LogState,
+    Origin, PartitionLog, Positions, ReadBatches, ReadRequest, Slice, TimestampOffset,
+};
