@@ -1,1 +1,3 @@
-//! Placeholder.
+//! What the benchmarks share: how a machine and a distribution are printed.
+
+pub mod report;
