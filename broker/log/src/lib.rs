@@ -9,6 +9,7 @@
 //!   log_start <= flushed does not hold in general: delete_records may pass data never flushed
 //! ```
 
+pub mod hooks;
 pub mod io;
 
 pub mod config;

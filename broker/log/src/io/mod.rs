@@ -8,9 +8,11 @@
 //! - `fault`: wraps another one and injects ENOSPC, EIO, short and torn writes, delay.
 //! - `recording`: wraps `disk` and records every operation, to rebuild crash images of a daemon.
 
+mod disk;
 mod mmap;
 
-pub use mmap::Map;
+pub use disk::DiskIo;
+pub use mmap::{Map, MapFault};
 
 use std::{
     fmt, io,
@@ -85,6 +87,15 @@ pub trait LogIo: Send + Sync + fmt::Debug + 'static {
     fn try_lock(&self, path: &Path) -> io::Result<Option<Box<dyn LockGuard>>>;
 }
 
+/// The file system that the process is to use: the real one, unless test hooks are compiled in and
+/// the environment asks for more.
+///
+/// # Errors
+/// With test hooks, when `MILLSTREAM_TEST_IO` cannot be understood or its trace not be created.
+pub fn from_env() -> io::Result<Arc<dyn LogIo>> {
+    Ok(Arc::new(DiskIo))
+}
+
 /// An open file. Positions are bytes from the start; there is no cursor.
 pub trait LogFile: Send + Sync + fmt::Debug {
     /// Writes all buffers one after another at `position` (`pwritev` until done).
@@ -115,8 +126,8 @@ pub trait LogFile: Send + Sync + fmt::Debug {
     /// (`fallocate(KEEP_SIZE)`).
     ///
     /// # Errors
-    /// `StorageFull` when the disk has no room; then nothing was reserved that was not before.
-    /// `Unsupported` where the file system cannot.
+    /// `StorageFull` when the disk has no room; part may then stay reserved until
+    /// [`LogFile::set_len`]. `Unsupported` where the file system cannot.
     fn allocate(&self, length: u64) -> io::Result<()>;
 
     /// Sets the file's length, and releases blocks reserved beyond it.
@@ -194,6 +205,48 @@ pub struct Space {
     pub total: u64,
     /// Bytes that this process may still write.
     pub available: u64,
+}
+
+impl<T: LogIo + ?Sized> LogIo for Arc<T> {
+    fn open(&self, path: &Path, mode: OpenMode) -> io::Result<Arc<dyn LogFile>> {
+        (**self).open(path, mode)
+    }
+
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        (**self).rename(from, to)
+    }
+
+    fn remove_file(&self, path: &Path) -> io::Result<()> {
+        (**self).remove_file(path)
+    }
+
+    fn create_dir_all(&self, path: &Path) -> io::Result<()> {
+        (**self).create_dir_all(path)
+    }
+
+    fn remove_dir(&self, path: &Path) -> io::Result<()> {
+        (**self).remove_dir(path)
+    }
+
+    fn list_dir(&self, path: &Path) -> io::Result<Vec<DirEntry>> {
+        (**self).list_dir(path)
+    }
+
+    fn sync_dir(&self, path: &Path) -> io::Result<()> {
+        (**self).sync_dir(path)
+    }
+
+    fn metadata(&self, path: &Path) -> io::Result<Metadata> {
+        (**self).metadata(path)
+    }
+
+    fn space(&self, path: &Path) -> io::Result<Space> {
+        (**self).space(path)
+    }
+
+    fn try_lock(&self, path: &Path) -> io::Result<Option<Box<dyn LockGuard>>> {
+        (**self).try_lock(path)
+    }
 }
 
 /// Holds a lock until it is dropped.
