@@ -44,8 +44,6 @@ mod varint;
 mod view;
 
 #[cfg(test)]
-mod golden;
-#[cfg(test)]
 mod properties;
 
 pub use batch::Batch;

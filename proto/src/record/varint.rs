@@ -73,7 +73,6 @@ fn zigzag(value: i64) -> u64 {
     ((value << 1) ^ (value >> 63)).cast_unsigned()
 }
 
-#[expect(clippy::cast_possible_truncation, reason = "masked to seven bits")]
 fn low_bits(value: u64) -> u8 {
     (value & 0x7f) as u8
 }
