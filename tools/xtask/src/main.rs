@@ -2,12 +2,18 @@
 
 #![allow(clippy::print_stdout, clippy::print_stderr)] // it talks to a terminal
 
-use std::path::PathBuf;
+use std::{path::PathBuf, process::ExitCode};
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
 
+mod build;
+mod demo;
 mod generate;
+mod refusal;
+mod soak;
+mod stage;
+mod test;
 mod tidy;
 
 #[derive(Parser)]
@@ -27,14 +33,44 @@ enum Task {
     },
     /// Check import directions, sizes, names and other rules of this repository
     Tidy,
+    /// Run every test
+    Test,
+    /// Start a broker and stream a month of flights through it
+    Demo(demo::Options),
+    /// Run a long test; without a name, list them
+    Soak(soak::Options),
 }
 
-fn main() -> Result<()> {
+fn main() -> ExitCode {
+    match run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+fn run() -> Result<()> {
     let root = PathBuf::from(env!("CARGO_MANIFEST_DIR"))
         .join("../..")
         .canonicalize()?;
     match Args::parse().task {
         Task::Generate { check } => generate::run(&root, check),
         Task::Tidy => tidy::run(&root),
+        Task::Test => test::run(&root),
+        Task::Demo(options) => demo::run(&root, &options),
+        Task::Soak(options) => soak::run(&root, &options),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn generated_code_is_up_to_date() {
+        let root = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../..");
+        generate::run(&root, true).expect("up to date");
     }
 }

@@ -10,8 +10,8 @@ use super::{
     Complaint,
     source::Source,
     table::{
-        BANNED_MODULE_NAMES, FILE_LINES_MAX, FUNCTION_LINES_MAX, GENERATED, MACHINE_PATHS,
-        UNSAFE_FILE, WORDS,
+        BANNED_MODULE_NAMES, FILE_LINES_MAX, FUNCTION_LINES_MAX, GENERATED, KAFKA_NAMES,
+        MACHINE_PATHS, UNSAFE_FILE, WORDS,
     },
 };
 
@@ -84,6 +84,9 @@ struct Definitions<'a> {
 impl Definitions<'_> {
     fn name(&mut self, ident: &syn::Ident) {
         let name = ident.to_string();
+        if KAFKA_NAMES.contains(&name.as_str()) {
+            return;
+        }
         let words = words(&name);
         for rule in WORDS {
             if self.source.path.starts_with(rule.within) && words.iter().any(|w| w == rule.word) {

@@ -1,0 +1,50 @@
+//! `cargo xtask test`: every test of the repository, the second command of the README.
+
+use std::path::Path;
+
+use anyhow::{Result, bail};
+
+use crate::{
+    build::{Build, TEST_FEATURES, cargo},
+    stage::Stages,
+};
+
+/// Codec and format features of the client; each alone and none must compile.
+const CLIENT_FEATURES: &[&str] = &["", "gzip", "snappy", "lz4", "zstd", "json"];
+
+/// Builds what the tests need, runs them all, and prints each stage's time and the totals.
+///
+/// # Errors
+/// When a stage fails; later stages do not run.
+pub(crate) fn run(root: &Path) -> Result<()> {
+    let mut stages = Stages::default();
+    let result = run_stages(root, &mut stages);
+    stages.print_times();
+    println!("{} passed, {} failed", stages.passed, stages.failed);
+    result
+}
+
+fn run_stages(root: &Path, stages: &mut Stages) -> Result<()> {
+    let build = Build::Ci;
+    stages.run("build (profile ci)", &mut build.command(root))?;
+    let binaries = build.binaries(root);
+    let mut tests = cargo(root);
+    tests
+        .args(["test", "--profile=ci", "--workspace", "--no-fail-fast"])
+        .args(["--features", TEST_FEATURES])
+        .env("MILLSTREAMD", &binaries.daemon)
+        .env("MILLSTREAM", &binaries.cli);
+    stages.run_tests("tests", &mut tests)?;
+    if stages.passed == 0 {
+        bail!("no test ran");
+    }
+    for feature in CLIENT_FEATURES {
+        let name = if feature.is_empty() { "none" } else { feature };
+        let mut check = cargo(root);
+        check
+            .args(["check", "--package=millstream", "--no-default-features"])
+            .args(["--features", feature]);
+        stages.run(&format!("client with features: {name}"), &mut check)?;
+    }
+    Ok(())
+}
