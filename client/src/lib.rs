@@ -1,1 +1,55 @@
-//! Placeholder.
+//! Client for the Millstream log broker.
+//!
+//! Everything starts with a [`Client`]:
+//!
+//! - [`Producer`] queues records, batches them and says for each where it went;
+//! - [`Consumer`] is a stream of records of the partitions assigned to it;
+//! - [`Admin`] creates, describes, changes and deletes topics.
+//!
+//! ```no_run
+//! use millstream::{Assignment, Client, NewTopic, Record, Start};
+//!
+//! #[tokio::main]
+//! async fn main() -> millstream::Result<()> {
+//!     let client = Client::connect("127.0.0.1:9192").await?;
+//!     client.admin().create_topic(NewTopic::new("flights").partitions(8)).await?;
+//!
+//!     let producer = client.producer().build()?;
+//!     let delivery = producer.send(Record::to("flights").key("N14228").value("EWR-IAH")).await?;
+//!     let acknowledgement = delivery.await?;
+//!     println!("partition {} offset {:?}", acknowledgement.partition, acknowledgement.offset);
+//!     producer.close(std::time::Duration::from_secs(10)).await?;
+//!
+//!     let mut consumer = client.consumer().build()?;
+//!     consumer.assign([Assignment::topic("flights").start(Start::Earliest).until_end()]).await?;
+//!     while let Some(record) = consumer.recv().await? {
+//!         println!("{} {:?}", record.offset, record.value);
+//!     }
+//!     Ok(())
+//! }
+//! ```
+//!
+//! # Features
+//! `lz4` and `zstd` (default), `gzip`, `snappy`: codecs that batches can be written and read with.
+//! `json`: values to and from JSON through serde.
+
+pub mod admin;
+mod client;
+mod connection;
+pub mod consumer;
+mod error;
+pub mod producer;
+
+pub use admin::{Admin, NewTopic};
+pub use client::{Client, ClientBuilder};
+pub use consumer::{
+    Assignment, ConsumedRecord, Consumer, ConsumerBuilder, IsolationLevel, OffsetReset, Start,
+};
+pub use error::{BrokerError, Error, Result};
+pub use millstream_proto::{
+    ErrorCode, TopicId,
+    record::{Compression, Header, TimestampType},
+};
+pub use producer::{
+    Acknowledgement, Acks, Delivery, Durability, Producer, ProducerBuilder, Record,
+};

@@ -1,0 +1,67 @@
+//! [`Delivery`]: a future of what became of one record.
+
+use std::{
+    future::Future,
+    pin::Pin,
+    task::{Context, Poll},
+};
+
+use millstream_proto::grpc::v1;
+
+use crate::error::Result;
+
+/// How safe an acknowledged record is at the moment of its acknowledgement.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Durability {
+    /// On disk: fsynced by `replicas` brokers.
+    Flushed,
+    /// In the page cache of `replicas` brokers.
+    Memory,
+    /// Not known: the producer asked for no acknowledgement.
+    Unknown,
+}
+
+impl Durability {
+    pub(crate) const fn from_wire(durability: v1::Durability) -> Self {
+        match durability {
+            v1::Durability::Flushed => Self::Flushed,
+            v1::Durability::Memory => Self::Memory,
+            v1::Durability::Unspecified => Self::Unknown,
+        }
+    }
+}
+
+/// Where a record went.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Acknowledgement {
+    /// The partition.
+    pub partition: i32,
+    /// The record's offset; `None` with [`crate::Acks::None`], and for a retry so late that the
+    /// broker knows only that it has the record.
+    pub offset: Option<i64>,
+    /// The record's time in milliseconds since the epoch, as the topic's timestamp type has it.
+    pub timestamp_ms: i64,
+    /// How safe the record is.
+    pub durability: Durability,
+    /// Replicas that are that safe.
+    pub replicas: u32,
+}
+
+/// A record on its way: resolves once it is acknowledged or has finally failed. Dropping it cancels
+/// nothing.
+///
+/// # Cancel safety
+/// May be polled, dropped or polled again by another task at any time.
+#[derive(Debug)]
+#[must_use = "a delivery that nobody looks at hides a record that was not written"]
+pub struct Delivery {}
+
+impl Future for Delivery {
+    type Output = Result<Acknowledgement>;
+
+    fn poll(self: Pin<&mut Self>, _context: &mut Context<'_>) -> Poll<Self::Output> {
+        todo!()
+    }
+}
