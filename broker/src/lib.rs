@@ -1,1 +1,19 @@
-//! Placeholder.
+//! The broker daemon: configuration, lifecycle, listeners, metadata, partitions.
+//!
+//! Imports go one way: `main > server > listener > service > coordinator > maintenance > partition
+//! > replication > quorum > (engine, log)`. `config`, `clock`, `metrics`, `shutdown` and `error`
+//! import none of these and may be used by all of them.
+
+#[cfg(not(target_os = "linux"))]
+compile_error!(
+    "millstreamd runs on Linux only: it relies on fdatasync, fallocate, mmap faults and /proc"
+);
+
+pub mod args;
+pub mod clock;
+pub mod config;
+pub mod error;
+pub mod metrics;
+pub mod quorum;
+pub mod shutdown;
+pub mod version;

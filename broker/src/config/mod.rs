@@ -1,0 +1,252 @@
+//! The daemon's configuration: every key with its type, default and documentation, in one table.
+//!
+//! Values come from defaults < file < environment < flags ([`load`]). Keys are TOML
+//! `section.key_in_snake_case` with typed units ([`value`]); topic defaults keep Kafka's names
+//! ([`topic`]). `config/millstreamd.toml` is generated from this table and checked against it.
+
+pub mod topic;
+pub mod value;
+
+use std::{path::PathBuf, time::Duration};
+
+use topic::TopicConfig;
+use value::{ByteSize, HostPort, LogFormat, LogLevel, Value};
+
+/// One key of the table.
+#[derive(Debug, Clone, Copy)]
+pub struct Key {
+    /// Its section; empty for keys at the top of the file.
+    pub section: &'static str,
+    /// Its name within the section.
+    pub name: &'static str,
+    /// What it does, one element per line, each with a leading space.
+    pub documentation: &'static [&'static str],
+    /// What it accepts, for messages.
+    pub expected: &'static str,
+    /// Its value in a configuration, as TOML.
+    pub print: fn(&Config) -> String,
+    /// Sets it from text; `false` when the text is not what is expected.
+    pub set_text: fn(&mut Config, &str) -> bool,
+    /// Sets it from TOML; `false` when the value is not what is expected.
+    pub set_toml: fn(&mut Config, &toml::Value) -> bool,
+}
+
+impl Key {
+    /// `section.name`, or `name` at the top of the file.
+    #[must_use]
+    pub fn path(&self) -> String {
+        if self.section.is_empty() {
+            self.name.to_owned()
+        } else {
+            format!("{}.{}", self.section, self.name)
+        }
+    }
+}
+
+/// Stores what was read; `false` when nothing could be.
+fn store<T>(place: &mut T, read: Option<T>) -> bool {
+    read.map(|value| *place = value).is_some()
+}
+
+macro_rules! sections {
+    ($(
+        $(#[doc = $section_doc:literal])*
+        $section:ident $path:literal $Section:ident {
+            $($(#[doc = $doc:literal])* $key:ident: $type:ty = $default:expr;)*
+        }
+    )*) => {
+        $(
+            $(#[doc = $section_doc])*
+            #[derive(Debug, Clone, PartialEq)]
+            pub struct $Section {
+                $($(#[doc = $doc])* pub $key: $type,)*
+            }
+
+            impl Default for $Section {
+                fn default() -> Self {
+                    Self { $($key: $default,)* }
+                }
+            }
+        )*
+
+        /// Everything that can be configured.
+        #[derive(Debug, Clone, PartialEq, Default)]
+        pub struct Config {
+            $($(#[doc = $section_doc])* pub $section: $Section,)*
+            /// Defaults of topics, under Kafka's names: section `topics.config`.
+            pub topic_config: TopicConfig,
+        }
+
+        /// Every key except those of `topics.config`, in the order of the file.
+        pub const KEYS: &[Key] = &[$($(Key {
+            section: $path,
+            name: stringify!($key),
+            documentation: &[$($doc),*],
+            expected: <$type as Value>::EXPECTED,
+            print: |config| config.$section.$key.to_toml(),
+            set_text: |config, text| store(&mut config.$section.$key, Value::from_text(text)),
+            set_toml: |config, value| store(&mut config.$section.$key, Value::from_toml(value)),
+        },)*)*];
+
+        /// Sections in the order of the file, with their documentation.
+        pub const SECTIONS: &[(&str, &[&str])] = &[$(($path, &[$($section_doc),*]),)*];
+    };
+}
+
+sections! {
+    /// The daemon itself.
+    daemon "" Daemon {
+        /// Directory for all data; created when missing. Relative to the working directory.
+        data_dir: PathBuf = PathBuf::from("./millstream-data");
+        /// How long a SIGTERM may take until everything is flushed and the process is gone.
+        shutdown_timeout: Duration = Duration::from_secs(5);
+    }
+
+    /// Who this broker is in its cluster.
+    node "node" Node {
+        /// Broker id, at least 0. Fixed once the data directory exists.
+        id: i32 = 1;
+        /// Failure domain, for instance a zone; empty for none.
+        rack: String = String::new();
+    }
+
+    /// Addresses.
+    listeners "listeners" Listeners {
+        /// Where the native API (gRPC) listens. Port 0 lets the system choose.
+        native_address: HostPort = HostPort::new("127.0.0.1", 9192);
+        /// Where clients reach the native API, when that is not native_address.
+        native_advertised: Option<HostPort> = None;
+        /// Where /live, /ready and /metrics are served over HTTP.
+        http_address: HostPort = HostPort::new("127.0.0.1", 9292);
+    }
+
+    /// Threads.
+    runtime "runtime" Runtime {
+        /// Threads that serve produce and fetch; 0 for one per processor.
+        data_threads: u16 = 0;
+        /// Most threads that wait for the disk on behalf of requests; they end when idle.
+        blocking_threads_max: u16 = 32;
+    }
+
+    /// Bounds on what clients and topics may take. Each has a metric.
+    limits "limits" Limits {
+        /// Connections to the native API at once.
+        connections_max: u32 = 10_000;
+        /// Of these, connections from one address.
+        connections_per_address_max: u32 = 5_000;
+        /// Connections to the HTTP listener at once.
+        http_connections_max: u32 = 64;
+        /// Streams and calls at once on one connection.
+        streams_per_connection_max: u32 = 256;
+        /// Largest request, and largest message of a stream.
+        request_bytes_max: ByteSize = ByteSize::mib(32);
+        /// Bytes of all requests that are being worked on.
+        in_flight_bytes_max: ByteSize = ByteSize::mib(256);
+        /// Unacknowledged bytes of one produce stream; then it is not read until some are.
+        produce_stream_bytes_max: ByteSize = ByteSize::mib(8);
+        /// Unacknowledged batches of one produce stream; then it is not read until some are.
+        produce_stream_batches_max: u32 = 4_096;
+        /// Credit that one partition of a fetch stream may hold.
+        fetch_partition_credit_bytes_max: ByteSize = ByteSize::mib(8);
+        /// Credit that all partitions of one fetch stream may hold.
+        fetch_stream_credit_bytes_max: ByteSize = ByteSize::mib(64);
+        /// Partitions of one fetch stream.
+        fetch_stream_partitions_max: u32 = 10_000;
+        /// Topics.
+        topics_max: u32 = 10_000;
+        /// Partitions of all topics.
+        partitions_max: u32 = 100_000;
+        /// Partitions of one topic.
+        partitions_per_topic_max: u32 = 10_000;
+        /// Segment files that are open at once; the least recently used idle ones are closed.
+        open_segments_max: u32 = 4_096;
+        /// Bytes of segments that are mapped at once; the least recently used are unmapped.
+        mapped_bytes_max: ByteSize = ByteSize::gib(4);
+        /// Recent batches that are kept in memory for readers at the tail.
+        tail_cache_bytes_max: ByteSize = ByteSize::mib(64);
+        /// Bytes that are appended and not yet flushed; beyond, produce waits for the disk.
+        unflushed_bytes_max: ByteSize = ByteSize::mib(256);
+    }
+
+    /// Connections.
+    network "network" Network {
+        /// A connection that takes no byte for this long while there is something to send is closed.
+        send_stall_timeout: Duration = Duration::from_secs(30);
+        /// How often an idle connection is asked whether it lives.
+        keepalive_interval: Duration = Duration::from_secs(30);
+        /// How long it may take to answer.
+        keepalive_timeout: Duration = Duration::from_secs(20);
+    }
+
+    /// The partitions' logs.
+    log "log" Log {
+        /// Most that a topic with millstream.durability=replicated can lose to a power cut.
+        flush_interval: Duration = Duration::from_secs(1);
+        /// Files that are flushed in parallel.
+        flush_threads: u16 = 8;
+        /// Disk space held back for metadata, checkpoints and deletion when the disk is full.
+        disk_reserve: ByteSize = ByteSize::mib(64);
+        /// When appends take longer than this, they leave the threads that serve other clients.
+        append_stall: Duration = Duration::from_millis(50);
+        /// How often retention is checked.
+        retention_check_interval: Duration = Duration::from_mins(5);
+        /// How often a full disk is looked at again.
+        disk_full_check_interval: Duration = Duration::from_secs(1);
+        /// How far the recovery point may trail what is flushed, in time.
+        recovery_point_interval: Duration = Duration::from_secs(1);
+        /// How far the recovery point may trail what is flushed, in bytes.
+        recovery_point_bytes: ByteSize = ByteSize::mib(64);
+        /// Threads that recover partitions after an unclean stop; 0 for one per processor.
+        recovery_threads: u16 = 0;
+        /// A partition that nobody used for this long gives back its files and spare disk space.
+        idle_timeout: Duration = Duration::from_mins(1);
+        /// How long a producer id is remembered after its last batch.
+        producer_id_expiration: Duration = Duration::from_hours(24);
+    }
+
+    /// The metadata log.
+    metadata "metadata" Metadata {
+        /// A snapshot replaces the log once it has grown by this much.
+        snapshot_bytes: ByteSize = ByteSize::mib(4);
+        /// Disk space reserved ahead of the log's end.
+        preallocate_bytes: ByteSize = ByteSize::mib(1);
+        /// Changes that wait to be committed; beyond, further ones wait to be queued.
+        proposals_queued_max: u32 = 1_024;
+        /// Producer ids that are made durable at a time.
+        producer_id_block: u32 = 1_000;
+    }
+
+    /// What the daemon logs about itself, on standard error.
+    logs "logs" Logs {
+        /// text or json.
+        format: LogFormat = LogFormat::Text;
+        /// The least important lines: error, warn, info, debug or trace.
+        level: LogLevel = LogLevel(tracing::Level::INFO);
+        /// A message that repeats is logged once per this time, with a count.
+        repeat_interval: Duration = Duration::from_secs(10);
+    }
+
+    /// Topics that are created without saying otherwise.
+    topics "topics" Topics {
+        /// Partitions of a new topic.
+        partitions: u32 = 1;
+        /// Replicas of each of its partitions.
+        replication_factor: u16 = 1;
+    }
+}
+
+/// The candidate that is spelled most like `found`, when it is close enough to be meant.
+#[must_use]
+pub fn nearest<'a>(found: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    /// Beyond this length a name is no misspelling of a key; it bounds the work.
+    const FOUND_CHARS_MAX: usize = 64;
+    if found.chars().count() > FOUND_CHARS_MAX {
+        return None;
+    }
+    candidates
+        .into_iter()
+        .map(|candidate| (strsim::damerau_levenshtein(found, candidate), candidate))
+        .filter(|(distance, candidate)| *distance <= candidate.len().div_ceil(3))
+        .min_by_key(|(distance, _)| *distance)
+        .map(|(_, candidate)| candidate)
+}
