@@ -12,6 +12,21 @@
 pub mod hooks;
 pub mod io;
 
+pub mod frame;
+pub mod layout;
+pub mod segment_meta;
+
+pub mod clean_shutdown;
+pub mod epoch;
+pub mod flush_failure;
+pub mod identity;
+pub mod index;
+pub mod log_start;
+pub mod manifest;
+pub mod producer;
+pub mod recovery;
+pub mod recovery_point;
+
 pub mod config;
 pub mod context;
 pub mod error;

@@ -65,8 +65,8 @@ impl SegmentIndexes {
             frame::read_file(io, &kind.path(dir, meta.base_offset)).map(Option::unwrap_or_default)
         };
         let invalid = |error: IndexError| io::Error::new(io::ErrorKind::InvalidData, error);
-        let mut offset =
-            OffsetIndex::decode(meta.base_offset, &read(FileKind::OffsetIndex)?).map_err(invalid)?;
+        let mut offset = OffsetIndex::decode(meta.base_offset, &read(FileKind::OffsetIndex)?)
+            .map_err(invalid)?;
         let mut time =
             TimeIndex::decode(meta.base_offset, &read(FileKind::TimeIndex)?).map_err(invalid)?;
         let (offset_written, time_written) = (offset.len(), time.len());

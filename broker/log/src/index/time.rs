@@ -154,7 +154,10 @@ impl TimeIndex {
     /// Drops every entry whose offset is `end` or later.
     pub fn truncate(&mut self, end: Offset) {
         let keep = (0..self.entries.len())
-            .take_while(|index| self.entry(*index).is_some_and(|entry| entry.last_offset < end))
+            .take_while(|index| {
+                self.entry(*index)
+                    .is_some_and(|entry| entry.last_offset < end)
+            })
             .count();
         self.entries.truncate(keep);
     }

@@ -1,0 +1,256 @@
+//! [`Manifest`]: what the sealed segments of a partition are, with the CRC of each file.
+//!
+//! Batches name no topic and no partition, so continuity alone cannot tell a segment from that of
+//! another partition, nor a file from an older copy of it; the manifest can. It is written when a
+//! segment is sealed and at a clean close, when the active segment is in it, too, marked as such.
+//!
+//! ```text
+//! payload: | count u32 | entries of 65 bytes |
+//! entry:   | base offset i64 | size u64 | last offset i64, -1 none | largest timestamp i64 |
+//!          | its offset i64 | sealed u8 | CRC-32 of .log, .index, .timeindex, .txnindex: u32 each |
+//!          | bytes of .index u32 | bytes of .timeindex u32 |
+//! ```
+//! Big-endian, in order of base offset. The CRCs cover the whole files: `size` bytes of the `.log`.
+
+use std::{io, path::Path};
+
+use bytes::{Buf, BufMut};
+use millstream_proto::Offset;
+
+use crate::{
+    frame::{FrameKind, LoadError},
+    io::{LogFile, LogIo, OpenMode},
+    layout::{FileKind, MANIFEST},
+    segment_meta::SegmentMeta,
+};
+
+/// The frame of the manifest.
+pub const KIND: FrameKind = FrameKind {
+    id: 3,
+    version: 1,
+    name: "manifest",
+};
+
+/// Bytes read at once when a file is summed up.
+const CHECKSUM_BUFFER_BYTES: usize = 256 << 10;
+
+/// CRC-32 (IEEE) of a segment's files; of nothing where a file is missing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct SegmentChecksums {
+    /// Of the `.log`, [`SegmentMeta::size_bytes`] long.
+    pub log: u32,
+    /// Of the `.index`.
+    pub offset_index: u32,
+    /// Of the `.timeindex`.
+    pub time_index: u32,
+    /// Of the `.txnindex`.
+    pub transaction_index: u32,
+    /// Length of the `.index` in bytes.
+    pub offset_index_bytes: u32,
+    /// Length of the `.timeindex` in bytes.
+    pub time_index_bytes: u32,
+}
+
+/// One segment of the manifest.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ManifestEntry {
+    /// What is known of the segment.
+    pub meta: SegmentMeta,
+    /// CRCs of its files.
+    pub checksums: SegmentChecksums,
+    /// False for the active segment at a clean close, which may grow afterwards.
+    pub sealed: bool,
+}
+
+/// The sealed segments of a partition, in order of base offset.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Manifest {
+    entries: Vec<ManifestEntry>,
+}
+
+impl Manifest {
+    /// No segments.
+    #[must_use]
+    pub const fn new() -> Self {
+        Self {
+            entries: Vec::new(),
+        }
+    }
+
+    /// All entries in order of base offset.
+    #[must_use]
+    pub fn entries(&self) -> &[ManifestEntry] {
+        &self.entries
+    }
+
+    /// The entry of the segment with this base offset.
+    #[must_use]
+    pub fn get(&self, base_offset: Offset) -> Option<&ManifestEntry> {
+        self.entries.get(self.search(base_offset).ok()?)
+    }
+
+    /// Puts an entry in, replacing one with the same base offset.
+    pub fn insert(&mut self, entry: ManifestEntry) {
+        match self.search(entry.meta.base_offset) {
+            Ok(index) => {
+                if let Some(present) = self.entries.get_mut(index) {
+                    *present = entry;
+                }
+            }
+            Err(index) => self.entries.insert(index, entry),
+        }
+    }
+
+    /// Keeps only entries for which `keep` says so.
+    pub fn retain(&mut self, keep: impl FnMut(&ManifestEntry) -> bool) {
+        self.entries.retain(keep);
+    }
+
+    fn search(&self, base_offset: Offset) -> Result<usize, usize> {
+        self.entries
+            .binary_search_by_key(&base_offset, |entry| entry.meta.base_offset)
+    }
+
+    fn payload(&self) -> Vec<u8> {
+        let mut bytes = Vec::with_capacity(4 + self.entries.len() * 65);
+        bytes.put_u32(u32::try_from(self.entries.len()).unwrap_or(u32::MAX));
+        for ManifestEntry {
+            meta,
+            checksums,
+            sealed,
+        } in &self.entries
+        {
+            bytes.put_i64(meta.base_offset.get());
+            bytes.put_u64(meta.size_bytes);
+            bytes.put_i64(meta.last_offset.map_or(-1, Offset::get));
+            bytes.put_i64(meta.max_timestamp_ms);
+            bytes.put_i64(meta.max_timestamp_offset.get());
+            bytes.put_u8(u8::from(*sealed));
+            bytes.put_u32(checksums.log);
+            bytes.put_u32(checksums.offset_index);
+            bytes.put_u32(checksums.time_index);
+            bytes.put_u32(checksums.transaction_index);
+            bytes.put_u32(checksums.offset_index_bytes);
+            bytes.put_u32(checksums.time_index_bytes);
+        }
+        bytes
+    }
+
+    fn from_payload(mut payload: &[u8]) -> Option<Self> {
+        let mut manifest = Self::new();
+        for _ in 0..payload.try_get_u32().ok()? {
+            let entry = decode_entry(&mut payload)?;
+            let in_order = manifest
+                .entries
+                .last()
+                .is_none_or(|last| last.meta.base_offset < entry.meta.base_offset);
+            manifest.entries.push(in_order.then_some(entry)?);
+        }
+        (!payload.has_remaining()).then_some(manifest)
+    }
+
+    /// Reads the manifest of a partition; `None` when there is none.
+    ///
+    /// # Errors
+    /// A corrupt file, whatever the system says.
+    pub fn load(io: &dyn LogIo, dir: &Path) -> Result<Option<Self>, LoadError> {
+        let path = dir.join(MANIFEST);
+        let Some(frame) = KIND.load(io, &path)? else {
+            return Ok(None);
+        };
+        Self::from_payload(&frame.payload)
+            .map(Some)
+            .ok_or_else(|| LoadError::Corrupt {
+                path,
+                source: KIND.payload_error("an entry is cut off or out of order"),
+            })
+    }
+
+    /// Replaces the manifest of a partition durably.
+    ///
+    /// # Errors
+    /// Whatever the system says.
+    pub fn store(&self, io: &dyn LogIo, dir: &Path) -> io::Result<()> {
+        KIND.store(io, &dir.join(MANIFEST), &self.payload())
+    }
+}
+
+fn decode_entry(bytes: &mut &[u8]) -> Option<ManifestEntry> {
+    let offset = |bytes: &mut &[u8]| bytes.try_get_i64().ok();
+    Some(ManifestEntry {
+        meta: SegmentMeta {
+            base_offset: Offset::new(offset(bytes)?)?,
+            size_bytes: bytes.try_get_u64().ok()?,
+            last_offset: Offset::new(offset(bytes)?),
+            max_timestamp_ms: bytes.try_get_i64().ok()?,
+            max_timestamp_offset: Offset::new(offset(bytes)?)?,
+        },
+        sealed: match bytes.try_get_u8().ok()? {
+            0 => false,
+            1 => true,
+            _ => return None,
+        },
+        checksums: SegmentChecksums {
+            log: bytes.try_get_u32().ok()?,
+            offset_index: bytes.try_get_u32().ok()?,
+            time_index: bytes.try_get_u32().ok()?,
+            transaction_index: bytes.try_get_u32().ok()?,
+            offset_index_bytes: bytes.try_get_u32().ok()?,
+            time_index_bytes: bytes.try_get_u32().ok()?,
+        },
+    })
+}
+
+/// CRC-32 of the first `length` bytes of a file, read in pieces of bounded size.
+///
+/// # Errors
+/// `UnexpectedEof` when the file is shorter; whatever the system says.
+pub fn checksum_file(file: &dyn LogFile, length: u64) -> io::Result<u32> {
+    let mut hasher = crc32fast::Hasher::new();
+    let mut buffer = vec![0; CHECKSUM_BUFFER_BYTES];
+    let mut position = 0;
+    while position < length {
+        let step = usize::try_from(length - position)
+            .unwrap_or(usize::MAX)
+            .min(buffer.len());
+        let piece = buffer.get_mut(..step).expect("step is at most the length");
+        file.read_exact_at(piece, position)?;
+        hasher.update(piece);
+        position += u64::try_from(step).map_err(io::Error::other)?;
+    }
+    Ok(hasher.finalize())
+}
+
+/// Sums up all files of a segment as they are on disk now.
+///
+/// # Errors
+/// `UnexpectedEof` when the `.log` is shorter than the segment; whatever the system says.
+pub fn checksum_segment(
+    io: &dyn LogIo,
+    dir: &Path,
+    meta: &SegmentMeta,
+) -> io::Result<SegmentChecksums> {
+    let index = |kind: FileKind| -> io::Result<(u32, u32)> {
+        match io.open(&kind.path(dir, meta.base_offset), OpenMode::Read) {
+            Ok(file) => {
+                let length = file.len()?;
+                let bytes = u32::try_from(length).map_err(io::Error::other)?;
+                Ok((checksum_file(&*file, length)?, bytes))
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok((0, 0)),
+            Err(error) => Err(error),
+        }
+    };
+    let log = io.open(&FileKind::Log.path(dir, meta.base_offset), OpenMode::Read)?;
+    let (offset_index, offset_index_bytes) = index(FileKind::OffsetIndex)?;
+    let (time_index, time_index_bytes) = index(FileKind::TimeIndex)?;
+    let (transaction_index, _) = index(FileKind::TransactionIndex)?;
+    Ok(SegmentChecksums {
+        log: checksum_file(&*log, meta.size_bytes)?,
+        offset_index,
+        time_index,
+        transaction_index,
+        offset_index_bytes,
+        time_index_bytes,
+    })
+}
