@@ -8,10 +8,18 @@
 //! - `fault`: wraps another one and injects ENOSPC, EIO, short and torn writes, delay.
 //! - `recording`: wraps `disk` and records every operation, to rebuild crash images of a daemon.
 
+#[cfg(any(test, feature = "test-hooks"))]
+mod dice;
 mod disk;
+#[cfg(any(test, feature = "test-hooks"))]
+mod image;
+#[cfg(any(test, feature = "test-hooks"))]
+mod memory;
 mod mmap;
 
 pub use disk::DiskIo;
+#[cfg(any(test, feature = "test-hooks"))]
+pub use memory::MemoryIo;
 pub use mmap::{Map, MapFault};
 
 use std::{
