@@ -43,7 +43,13 @@ mod sequence;
 mod varint;
 mod view;
 
-#[cfg(test)]
+#[cfg(all(
+    test,
+    feature = "gzip",
+    feature = "snappy",
+    feature = "lz4",
+    feature = "zstd"
+))]
 mod properties;
 
 pub use batch::Batch;
