@@ -1,1 +1,3 @@
-//! Placeholder.
+//! Integration tests with the real binaries; see the modules.
+
+mod lifecycle;

@@ -1,1 +1,21 @@
-//! Placeholder.
+//! The real binaries under test: a harness that starts, kills and watches `millstreamd`, a raw
+//! client of the native API, a checker of what clients saw, and the workloads that feed it.
+//!
+//! Tests live in `it/` (one binary). Long forms are the same tests with environment variables set;
+//! `cargo xtask soak` knows them.
+
+pub mod binary;
+pub mod checker;
+pub mod cli;
+pub mod daemon;
+pub mod flights;
+pub mod http;
+pub mod native;
+pub mod port;
+pub mod retry;
+pub mod scale;
+
+pub use binary::{cli_path, daemon_path};
+pub use cli::Cli;
+pub use daemon::{Daemon, DaemonOptions};
+pub use native::Native;

@@ -1,0 +1,51 @@
+//! One HTTP GET, as a probe would send it.
+
+use std::{
+    io::{self, Read as _, Write as _},
+    net::{SocketAddr, TcpStream},
+    time::Duration,
+};
+
+/// What a probe got.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Response {
+    /// HTTP status.
+    pub status: u16,
+    /// Everything behind the headers.
+    pub body: String,
+}
+
+/// Gets `path`, on a connection of its own.
+///
+/// # Errors
+/// When nobody listens, `timeout` passes, or the answer is no HTTP.
+pub fn get(address: SocketAddr, path: &str, timeout: Duration) -> io::Result<Response> {
+    let mut stream = TcpStream::connect_timeout(&address, timeout)?;
+    stream.set_read_timeout(Some(timeout))?;
+    stream.set_write_timeout(Some(timeout))?;
+    write!(
+        stream,
+        "GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n"
+    )?;
+    let mut text = Vec::new();
+    stream.read_to_end(&mut text)?;
+    parse(&String::from_utf8_lossy(&text))
+        .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "no HTTP response"))
+}
+
+fn parse(text: &str) -> Option<Response> {
+    let (head, body) = text.split_once("\r\n\r\n")?;
+    let status = head.split(' ').nth(1)?.parse().ok()?;
+    Some(Response {
+        status,
+        body: body.to_owned(),
+    })
+}
+
+/// The value of a metric without labels, or with exactly the labels written in `name`, in a page
+/// of Prometheus text.
+#[must_use]
+pub fn metric(page: &str, name: &str) -> Option<f64> {
+    page.lines()
+        .find_map(|line| line.strip_prefix(name)?.strip_prefix(' ')?.parse().ok())
+}
