@@ -1,3 +1,4 @@
-//! What the benchmarks share: how a machine and a distribution are printed.
+//! What the benchmarks share: the daemon under measurement, and how figures are printed.
 
+pub mod daemon;
 pub mod report;

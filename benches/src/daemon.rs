@@ -1,0 +1,182 @@
+//! A real `millstreamd` under measurement: start, ready, kill, and what the kernel accounts to it.
+
+use std::{
+    fs,
+    io::{Read, Write},
+    net::{TcpListener, TcpStream},
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+    thread,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, Result, bail};
+
+/// How long a daemon may take to become ready before the benchmark gives up.
+const READY_TIMEOUT: Duration = Duration::from_secs(120);
+/// Pause between two looks at `/ready`.
+const READY_POLL: Duration = Duration::from_micros(500);
+
+/// A daemon process on ports of its own. Killed when dropped.
+#[derive(Debug)]
+pub struct Daemon {
+    child: Child,
+    native_port: u16,
+    http_port: u16,
+    /// From `exec` to the first positive `/ready`.
+    pub ready_after: Duration,
+}
+
+/// What the kernel accounts to a process.
+#[derive(Debug, Clone, Copy)]
+pub struct Usage {
+    /// Processor time of all its threads.
+    pub cpu: Duration,
+    /// RssAnon + RssShmem in bytes: memory of its own, without file maps.
+    pub own_bytes: u64,
+    /// Peak of all resident pages in bytes, file maps included.
+    pub peak_bytes: u64,
+}
+
+impl Daemon {
+    /// Starts `binary` on `data_dir` with extra `--set key=value` pairs and waits until it is ready.
+    ///
+    /// # Errors
+    /// The daemon ended or was not ready in two minutes; its log is beside the data directory.
+    pub fn start(binary: &Path, data_dir: &Path, settings: &[&str]) -> Result<Self> {
+        let (native_port, http_port) = (free_port()?, free_port()?);
+        let log = fs::File::create(data_dir.with_extension("log"))?;
+        let mut command = Command::new(binary);
+        command.arg("--data-dir").arg(data_dir);
+        command.args([
+            "--set",
+            &format!("listeners.native.address=127.0.0.1:{native_port}"),
+        ]);
+        command.args([
+            "--set",
+            &format!("listeners.http.address=127.0.0.1:{http_port}"),
+        ]);
+        for setting in settings {
+            command.args(["--set", setting]);
+        }
+        command
+            .stdin(Stdio::null())
+            .stdout(log.try_clone()?)
+            .stderr(log);
+        let started = Instant::now();
+        let child = command
+            .spawn()
+            .with_context(|| format!("cannot start {}", binary.display()))?;
+        let mut daemon = Self {
+            child,
+            native_port,
+            http_port,
+            ready_after: Duration::ZERO,
+        };
+        while !daemon.is_ready() {
+            if let Some(status) = daemon.child.try_wait()? {
+                bail!(
+                    "the daemon ended with {status}: see {}",
+                    data_dir.with_extension("log").display()
+                );
+            }
+            if started.elapsed() > READY_TIMEOUT {
+                bail!("the daemon was not ready after {READY_TIMEOUT:?}");
+            }
+            thread::sleep(READY_POLL);
+        }
+        daemon.ready_after = started.elapsed();
+        Ok(daemon)
+    }
+
+    /// Address of its native listener.
+    #[must_use]
+    pub fn address(&self) -> String {
+        format!("127.0.0.1:{}", self.native_port)
+    }
+
+    fn is_ready(&self) -> bool {
+        http_get(self.http_port, "/ready").is_ok_and(|answer| answer.starts_with("HTTP/1.1 200"))
+    }
+
+    /// What the kernel accounts to it now.
+    ///
+    /// # Errors
+    /// The process is gone.
+    pub fn usage(&self) -> Result<Usage> {
+        let process = PathBuf::from(format!("/proc/{}", self.child.id()));
+        let status = fs::read_to_string(process.join("status"))?;
+        let kib = |key: &str| {
+            let line = status.lines().find_map(|line| line.strip_prefix(key));
+            line.and_then(|rest| rest.split_whitespace().next()?.parse::<u64>().ok())
+                .unwrap_or(0)
+        };
+        // Nanoseconds on a processor, of each thread that lives.
+        let mut nanos = 0;
+        for thread in fs::read_dir(process.join("task"))? {
+            let schedstat =
+                fs::read_to_string(thread?.path().join("schedstat")).unwrap_or_default();
+            nanos += schedstat
+                .split(' ')
+                .next()
+                .and_then(|ns| ns.parse::<u64>().ok())
+                .unwrap_or(0);
+        }
+        Ok(Usage {
+            cpu: Duration::from_nanos(nanos),
+            own_bytes: (kib("RssAnon:") + kib("RssShmem:")) * 1024,
+            peak_bytes: kib("VmHWM:") * 1024,
+        })
+    }
+
+    /// Ends it with SIGKILL.
+    ///
+    /// # Errors
+    /// Whatever the system says.
+    pub fn kill(mut self) -> Result<()> {
+        self.child.kill()?;
+        self.child.wait()?;
+        Ok(())
+    }
+
+    /// Ends it with SIGTERM and waits; the time it took.
+    ///
+    /// # Errors
+    /// It ended with another status than 0.
+    pub fn stop(mut self) -> Result<Duration> {
+        let started = Instant::now();
+        let pid = rustix::process::Pid::from_child(&self.child);
+        rustix::process::kill_process(pid, rustix::process::Signal::TERM)?;
+        let status = self.child.wait()?;
+        if !status.success() {
+            bail!("the daemon ended with {status} after SIGTERM");
+        }
+        Ok(started.elapsed())
+    }
+}
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        // Both fail only when it has ended already.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// A port of the loopback that was free a moment ago.
+fn free_port() -> Result<u16> {
+    Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?.port())
+}
+
+/// The answer to a GET, headers and body.
+fn http_get(port: u16, path: &str) -> Result<String> {
+    let mut socket = TcpStream::connect(("127.0.0.1", port))?;
+    socket.set_read_timeout(Some(Duration::from_secs(5)))?;
+    write!(
+        socket,
+        "GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
+    )?;
+    let mut answer = String::new();
+    socket.read_to_string(&mut answer)?;
+    Ok(answer)
+}
