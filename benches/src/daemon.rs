@@ -50,11 +50,11 @@ impl Daemon {
         command.arg("--data-dir").arg(data_dir);
         command.args([
             "--set",
-            &format!("listeners.native.address=127.0.0.1:{native_port}"),
+            &format!("listeners.native_address=127.0.0.1:{native_port}"),
         ]);
         command.args([
             "--set",
-            &format!("listeners.http.address=127.0.0.1:{http_port}"),
+            &format!("listeners.http_address=127.0.0.1:{http_port}"),
         ]);
         for setting in settings {
             command.args(["--set", setting]);

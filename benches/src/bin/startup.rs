@@ -1,0 +1,155 @@
+//! How fast a broker is there, and what it holds: empty, with many partitions, after kill -9.
+//!
+//! With `--fill-gib` the partitions are filled first, so that recovery has something to find.
+
+use std::{
+    path::PathBuf,
+    thread,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, Result};
+use clap::Parser;
+use millstream::{Client, NewTopic, Record};
+use millstream_benches::{daemon::Daemon, report};
+
+const TOPIC: &str = "startup";
+const RECORD_BYTES: usize = 1024;
+
+/// Start time, recovery time and idle cost of a broker
+#[derive(Parser)]
+struct Args {
+    /// The daemon
+    #[arg(long, default_value = "target/release/millstreamd")]
+    daemon: PathBuf,
+    /// Directory on the disk to use
+    #[arg(long, default_value = ".")]
+    dir: PathBuf,
+    /// Partitions of the topic
+    #[arg(long, default_value_t = 1000)]
+    partitions: i32,
+    /// GiB of 1 KiB records written before the kill
+    #[arg(long, default_value_t = 0)]
+    fill_gib: u64,
+    /// How long to watch an idle broker
+    #[arg(long, default_value_t = 5)]
+    idle_seconds: u64,
+}
+
+fn main() -> Result<()> {
+    let args = Args::parse();
+    println!("{}", report::machine());
+    let scratch = tempfile::tempdir_in(&args.dir).context("cannot create a scratch directory")?;
+    let data_dir = scratch.path().join("data");
+    let runtime = tokio::runtime::Runtime::new()?;
+    let start = |settings: &[&str]| Daemon::start(&args.daemon, &data_dir, settings);
+
+    let daemon = start(&[])?;
+    report_daemon("empty directory", &daemon, &args)?;
+    runtime.block_on(fill(&daemon.address(), &args))?;
+    report_daemon(
+        &format!("{} partitions, just written", args.partitions),
+        &daemon,
+        &args,
+    )?;
+
+    let stopped = daemon.stop()?;
+    println!("stopped by SIGTERM in {:.0} ms", ms(stopped));
+    let daemon = start(&[])?;
+    report_daemon("started after a clean stop", &daemon, &args)?;
+    let first = runtime.block_on(first_produce(&daemon.address()))?;
+    println!("first acknowledged record {:.0} ms after ready", ms(first));
+
+    runtime.block_on(touch_all(&daemon.address(), args.partitions))?;
+    daemon.kill()?;
+    let daemon = start(&[])?;
+    report_daemon("started after kill -9", &daemon, &args)?;
+    let first = runtime.block_on(first_produce(&daemon.address()))?;
+    println!("first acknowledged record {:.0} ms after ready", ms(first));
+    daemon.stop()?;
+    Ok(())
+}
+
+fn ms(duration: Duration) -> f64 {
+    duration.as_secs_f64() * 1000.0
+}
+
+/// Prints when it was ready, what it holds, and what it burns while nobody asks for anything.
+fn report_daemon(what: &str, daemon: &Daemon, args: &Args) -> Result<()> {
+    let before = daemon.usage()?;
+    thread::sleep(Duration::from_secs(args.idle_seconds));
+    let after = daemon.usage()?;
+    let idle = (after.cpu.saturating_sub(before.cpu)).as_secs_f64() / args.idle_seconds as f64;
+    println!(
+        "{what}: ready in {:.0} ms, own memory {:.1} MiB, peak with maps {:.1} MiB, idle CPU {:.2} %",
+        ms(daemon.ready_after),
+        after.own_bytes as f64 / f64::from(1 << 20),
+        after.peak_bytes as f64 / f64::from(1 << 20),
+        idle * 100.0,
+    );
+    Ok(())
+}
+
+/// Creates the topic, and writes `fill_gib` to it, at least one record to every partition.
+async fn fill(address: &str, args: &Args) -> Result<()> {
+    let client = Client::connect(address).await?;
+    let topic = NewTopic::new(TOPIC).partitions(args.partitions);
+    let started = Instant::now();
+    client.admin().create_topic(topic).await?;
+    println!(
+        "created {} partitions in {:.0} ms",
+        args.partitions,
+        ms(started.elapsed())
+    );
+    touch_all(address, args.partitions).await?;
+    let records = args.fill_gib * (1 << 30) / RECORD_BYTES as u64;
+    let producer = client.producer().build()?;
+    let started = Instant::now();
+    let value = vec![0x5a; RECORD_BYTES];
+    for number in 0..records {
+        let partition = (number / 256) as i32 % args.partitions;
+        let record = Record::to_topic(TOPIC)
+            .partition(partition)
+            .value(value.clone());
+        producer.send(record).await?;
+    }
+    producer.flush().await?;
+    producer.close(Duration::from_secs(60)).await?;
+    if records > 0 {
+        let rate = (args.fill_gib << 30) as f64 / started.elapsed().as_secs_f64() / 1e6;
+        println!("wrote {} GiB at {rate:.0} MB/s", args.fill_gib);
+    }
+    Ok(())
+}
+
+/// One acknowledged record to every partition.
+async fn touch_all(address: &str, partitions: i32) -> Result<()> {
+    let client = Client::connect(address).await?;
+    let producer = client.producer().build()?;
+    let mut deliveries = Vec::new();
+    for partition in 0..partitions {
+        let record = Record::to_topic(TOPIC)
+            .partition(partition)
+            .value("touched");
+        deliveries.push(producer.send(record).await?);
+    }
+    for delivery in deliveries {
+        delivery.await?;
+    }
+    producer.close(Duration::from_secs(60)).await?;
+    Ok(())
+}
+
+/// How long it takes a fresh client until its first record is acknowledged.
+async fn first_produce(address: &str) -> Result<Duration> {
+    let started = Instant::now();
+    let client = Client::connect(address).await?;
+    let producer = client.producer().build()?;
+    producer
+        .send(Record::to_topic(TOPIC).partition(0).value("first"))
+        .await?
+        .await?;
+    let elapsed = started.elapsed();
+    producer.close(Duration::from_secs(60)).await?;
+    Ok(elapsed)
+}
