@@ -522,30 +522,42 @@ impl Image {
                 }
                 _ => Node::Dir(DirNode::default()),
             };
-            let copy = after.add_node(node);
-            let parent = after.dir_mut(to).expect("made as a directory");
-            parent.live.insert(name.clone(), copy);
-            parent.durable.insert(name, copy);
+            let copy = after.adopt(to, name, node);
             self.copy_survivors(id, after, copy, renames, dice);
         }
     }
 
-    /// Puts a file there as if it had always been: durable, with its directories.
-    pub(super) fn import(&mut self, path: &Path, bytes: Vec<u8>) -> io::Result<()> {
-        let parent = path.parent().unwrap_or(Path::new(""));
-        self.create_dir_all(parent)?;
-        let id = self.open(path, OpenMode::Create)?;
-        self.change_footprint(id, |file| *file = FileNode::durable(bytes));
-        self.sync_ancestors(parent)
+    /// Puts a directory there, with those above it, as if it had always been: durable.
+    pub(super) fn adopt_dir(&mut self, path: &Path) -> io::Result<NodeId> {
+        let mut at = Self::ROOT;
+        for name in names(path)? {
+            at = match self.dir(at)?.live.get(&name) {
+                Some(id) => *id,
+                None => self.adopt(at, name, Node::Dir(DirNode::default())),
+            };
+        }
+        Ok(at)
     }
 
-    /// Makes the entries of the directory and of all above it durable.
-    pub(super) fn sync_ancestors(&mut self, path: &Path) -> io::Result<()> {
-        for dir in path.ancestors() {
-            let id = self.find(dir)?;
-            self.sync_dir(id, self.sequence)?;
-        }
+    /// Puts a file there as if it had always been: durable, with its directories.
+    pub(super) fn adopt_file(&mut self, path: &Path, bytes: Vec<u8>) -> io::Result<()> {
+        let parent = self.adopt_dir(path.parent().unwrap_or(Path::new("")))?;
+        let name = path.file_name().ok_or(io::ErrorKind::InvalidInput)?;
+        self.used_bytes += bytes.len() as u64;
+        self.adopt(
+            parent,
+            name.to_owned(),
+            Node::File(FileNode::durable(bytes)),
+        );
         Ok(())
+    }
+
+    fn adopt(&mut self, parent: NodeId, name: OsString, node: Node) -> NodeId {
+        let id = self.add_node(node);
+        let parent = self.dir_mut(parent).expect("the caller found it");
+        parent.live.insert(name.clone(), id);
+        parent.durable.insert(name, id);
+        id
     }
 }
 

@@ -8,19 +8,37 @@
 //! - `fault`: wraps another one and injects ENOSPC, EIO, short and torn writes, delay.
 //! - `recording`: wraps `disk` and records every operation, to rebuild crash images of a daemon.
 
+#[cfg(test)]
+mod conformance;
 #[cfg(any(test, feature = "test-hooks"))]
 mod dice;
 mod disk;
+#[cfg(any(test, feature = "test-hooks"))]
+mod fault;
+#[cfg(feature = "test-hooks")]
+mod from_env;
 #[cfg(any(test, feature = "test-hooks"))]
 mod image;
 #[cfg(any(test, feature = "test-hooks"))]
 mod memory;
 mod mmap;
+#[cfg(any(test, feature = "test-hooks"))]
+mod recording;
+#[cfg(any(test, feature = "test-hooks"))]
+mod trace;
 
 pub use disk::DiskIo;
 #[cfg(any(test, feature = "test-hooks"))]
+pub use fault::{Action, FaultIo, Injection, Operation, Rule, When};
+#[cfg(feature = "test-hooks")]
+pub use from_env::from_env;
+#[cfg(any(test, feature = "test-hooks"))]
 pub use memory::MemoryIo;
 pub use mmap::{Map, MapFault};
+#[cfg(any(test, feature = "test-hooks"))]
+pub use recording::RecordingIo;
+#[cfg(any(test, feature = "test-hooks"))]
+pub use trace::{Replay, Trace};
 
 use std::{
     fmt, io,
@@ -95,11 +113,12 @@ pub trait LogIo: Send + Sync + fmt::Debug + 'static {
     fn try_lock(&self, path: &Path) -> io::Result<Option<Box<dyn LockGuard>>>;
 }
 
-/// The file system that the process is to use: the real one, unless test hooks are compiled in and
-/// the environment asks for more.
+/// The file system that the process is to use: the real one. (With the feature `test-hooks` the
+/// environment may ask for more.)
 ///
 /// # Errors
-/// With test hooks, when `MILLSTREAM_TEST_IO` cannot be understood or its trace not be created.
+/// None without that feature.
+#[cfg(not(feature = "test-hooks"))]
 pub fn from_env() -> io::Result<Arc<dyn LogIo>> {
     Ok(Arc::new(DiskIo))
 }
