@@ -202,7 +202,7 @@ fn a_follower_joins_once_it_reached_the_high_watermark_and_the_start_of_the_epoc
         partition_epoch: 0,
         in_sync: brokers(&[1, 2]),
     };
-    assert_eq!(step(&mut state, fetched(2, 10, 10, 3)), [proposal.clone()]);
+    assert_eq!(step(&mut state, fetched(2, 10, 10, 3)), [proposal]);
     step(&mut state, local(20, 20));
     assert_eq!(
         state.high_watermark(),
