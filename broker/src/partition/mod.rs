@@ -1,0 +1,23 @@
+//! Partition replicas of this broker: append, wait for the acknowledgement, read, park.
+//!
+//! ```text
+//!   append ──► PartitionLog ──► LogObserver ──► engine::replication ──► acknowledgements, high watermark
+//!   read   ◄── PartitionLog                                          └► wakes parked reads
+//! ```
+//!
+//! Appends run on the caller's task; nothing here owns a task of its own. A [`Replica`] is the only
+//! thing that moves a high watermark, and only as `millstream_engine::replication` says.
+
+pub mod append_gate;
+pub mod error;
+pub mod pending_ack;
+pub mod registry;
+pub mod replica;
+pub mod wakeups;
+
+pub use append_gate::AppendGate;
+pub use error::{AckLost, PartitionError};
+pub use pending_ack::PendingAck;
+pub use registry::Partitions;
+pub use replica::{AcksWanted, Appending, Isolation, Offsets, Replica};
+pub use wakeups::{Parked, Wakeups};
