@@ -14,6 +14,8 @@ pub mod clock;
 pub mod config;
 pub mod error;
 pub mod metrics;
+pub mod partition;
 pub mod quorum;
+pub mod service;
 pub mod shutdown;
 pub mod version;

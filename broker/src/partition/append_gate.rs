@@ -46,11 +46,11 @@ impl AppendGate {
         }
         if self.is_stalled() {
             // Racing appends may each count; being off by a few does not matter.
-            let _ = self
-                .quick_needed
-                .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |needed| {
-                    needed.checked_sub(1)
-                });
+            let _ =
+                self.quick_needed
+                    .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |needed| {
+                        needed.checked_sub(1)
+                    });
         }
         false
     }

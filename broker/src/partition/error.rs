@@ -1,7 +1,7 @@
 //! [`PartitionError`]: why a partition replica did not do what it was asked.
 
 use millstream_log::{AppendError, Offline, ReadError, StorageError};
-use millstream_proto::{BrokerId, LeaderEpoch};
+use millstream_proto::LeaderEpoch;
 
 /// Why nothing was appended or read.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -13,14 +13,6 @@ pub enum PartitionError {
     /// The partition was deleted, or the broker shuts down.
     #[error("partition is closed on this broker")]
     Closed,
-    /// Another broker leads.
-    #[error("this broker does not lead the partition")]
-    NotLeader {
-        /// Who does, as far as is known.
-        leader: Option<BrokerId>,
-        /// In which epoch.
-        leader_epoch: LeaderEpoch,
-    },
     /// The request names an earlier leadership.
     #[error("leader epoch {found} is fenced, the current one is {current}")]
     FencedLeaderEpoch {

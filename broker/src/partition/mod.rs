@@ -11,8 +11,10 @@
 pub mod append_gate;
 pub mod error;
 pub mod pending_ack;
+pub mod quarantine;
 pub mod registry;
 pub mod replica;
+pub mod replica_config;
 pub mod wakeups;
 
 pub use append_gate::AppendGate;
@@ -20,4 +22,5 @@ pub use error::{AckLost, PartitionError};
 pub use pending_ack::PendingAck;
 pub use registry::Partitions;
 pub use replica::{AcksWanted, Appending, Isolation, Offsets, Replica};
+pub use replica_config::ReplicaConfig;
 pub use wakeups::{Parked, Wakeups};

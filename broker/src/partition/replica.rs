@@ -15,17 +15,17 @@ use std::{
 
 use bytes::Bytes;
 use millstream_engine::replication::{
-    Acks, Action, Event, Leadership, LeadershipStart, Progress, Rules, Ticket,
+    Acks, Action, Event, Leadership, LeadershipStart, Progress, Ticket,
 };
 use millstream_log::{
-    AppendContext, Appended, ClosedLog, LogConfig, LogObserver, LogState, Offline, Origin,
-    PartitionLog, Positions, ReadBatches, ReadError, ReadRequest,
+    AppendContext, Appended, ClosedLog, LogObserver, Offline, Origin, PartitionLog, Positions,
+    ReadBatches, ReadError, ReadRequest,
 };
 use millstream_proto::{BrokerId, LeaderEpoch, Offset, PartitionIndex, TopicId, TopicPartition};
 use tokio::sync::oneshot;
 
 use super::{
-    AckLost, Parked, PartitionError, PendingAck, Wakeups, pending_ack::AckResult,
+    AckLost, Parked, PartitionError, PendingAck, ReplicaConfig, Wakeups, pending_ack::AckResult,
     wakeups::ParkedReads,
 };
 use crate::quorum::PartitionImage;
@@ -84,15 +84,6 @@ impl Offsets {
     }
 }
 
-/// A partition's settings, as its topic's configuration gives them.
-#[derive(Debug, Clone)]
-pub struct ReplicaConfig {
-    /// For its log.
-    pub log: Arc<LogConfig>,
-    /// For replication.
-    pub rules: Rules,
-}
-
 /// One partition as this broker holds it.
 #[derive(Debug)]
 pub struct Replica {
@@ -136,7 +127,11 @@ impl Replica {
             local,
             leader_epoch: registration.leader_epoch,
             partition_epoch: registration.partition_epoch,
-            in_sync: registration.in_sync.iter().copied().collect::<BTreeSet<_>>(),
+            in_sync: registration
+                .in_sync
+                .iter()
+                .copied()
+                .collect::<BTreeSet<_>>(),
             replicas: registration.replicas.iter().copied().collect(),
             progress: progress(&positions),
             // What is safe is found again from the log's own positions by the first event.
@@ -567,9 +562,7 @@ fn progress(positions: &Positions) -> Progress {
 
 fn check_epoch(current: LeaderEpoch, known: Option<LeaderEpoch>) -> Result<(), PartitionError> {
     match known {
-        Some(found) if found < current => {
-            Err(PartitionError::FencedLeaderEpoch { found, current })
-        }
+        Some(found) if found < current => Err(PartitionError::FencedLeaderEpoch { found, current }),
         Some(found) if found > current => {
             Err(PartitionError::UnknownLeaderEpoch { found, current })
         }

@@ -1,0 +1,260 @@
+//! [`Partitions`]: the partition replicas of this broker, kept equal to the metadata image.
+//!
+//! Keyed by topic id and partition, so that a request for a deleted topic never reaches its
+//! namesake. A topic's partitions are brought in line with the image one topic at a time
+//! ([`Partitions::reconcile`]); doing it twice, or for an image that is already ahead, changes nothing.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, PoisonError, RwLock},
+};
+
+use millstream_log::{DataDirectory, Offline, PartitionLog};
+use millstream_proto::{BrokerId, PartitionIndex, TopicId, TopicPartition};
+use tokio::sync::watch;
+
+use super::{AppendGate, Replica, ReplicaConfig};
+use crate::{
+    config::topic::TopicConfig,
+    quorum::{
+        MetadataChange, MetadataImage, MetadataRecord, MetadataSubscription, PartitionImage,
+        TopicImage,
+    },
+};
+
+/// A partition as requests name it.
+pub type PartitionKey = (TopicId, PartitionIndex);
+
+/// The partition replicas of this broker.
+#[derive(Debug)]
+pub struct Partitions {
+    pub(super) directory: Arc<DataDirectory>,
+    pub(super) local: BrokerId,
+    topic_defaults: TopicConfig,
+    gate: AppendGate,
+    replicas: RwLock<HashMap<PartitionKey, Arc<Replica>>>,
+    /// Index of the newest metadata that the replicas show.
+    applied: watch::Sender<u64>,
+}
+
+impl Partitions {
+    /// No partition yet.
+    #[must_use]
+    pub fn new(
+        directory: Arc<DataDirectory>,
+        local: BrokerId,
+        topic_defaults: TopicConfig,
+        gate: AppendGate,
+    ) -> Self {
+        Self {
+            directory,
+            local,
+            topic_defaults,
+            gate,
+            replicas: RwLock::default(),
+            applied: watch::Sender::new(0),
+        }
+    }
+
+    /// The data directory that holds them.
+    #[must_use]
+    pub fn directory(&self) -> &Arc<DataDirectory> {
+        &self.directory
+    }
+
+    /// This broker.
+    #[must_use]
+    pub fn local(&self) -> BrokerId {
+        self.local
+    }
+
+    /// Whether appends may run on the async workers.
+    #[must_use]
+    pub fn append_gate(&self) -> &AppendGate {
+        &self.gate
+    }
+
+    /// The replica of a partition.
+    #[must_use]
+    pub fn get(&self, topic_id: TopicId, partition: PartitionIndex) -> Option<Arc<Replica>> {
+        let replicas = self.replicas.read().unwrap_or_else(PoisonError::into_inner);
+        replicas.get(&(topic_id, partition)).map(Arc::clone)
+    }
+
+    /// All replicas, in no order.
+    #[must_use]
+    pub fn all(&self) -> Vec<Arc<Replica>> {
+        let replicas = self.replicas.read().unwrap_or_else(PoisonError::into_inner);
+        replicas.values().map(Arc::clone).collect()
+    }
+
+    /// The effective configuration of a topic; the broker's defaults where what is stored cannot be
+    /// read any more (a key that this version no longer knows).
+    #[must_use]
+    pub fn topic_config(&self, topic: &TopicImage) -> TopicConfig {
+        let overrides = topic.configs.iter();
+        let overrides = overrides.map(|(key, value)| (key.as_str(), value.as_str()));
+        match self.topic_defaults.with_overrides(overrides) {
+            Ok(config) => config,
+            Err(errors) => {
+                let error = errors.first().map(ToString::to_string);
+                tracing::error!(topic = %topic.name, error, "topic config unreadable, defaults used");
+                self.topic_defaults.clone()
+            }
+        }
+    }
+
+    /// The broker's defaults for topics.
+    #[must_use]
+    pub fn topic_defaults(&self) -> &TopicConfig {
+        &self.topic_defaults
+    }
+
+    /// Returns once the replicas show the metadata up to `index`.
+    ///
+    /// # Cancel safety
+    /// Safe: nothing is lost.
+    pub async fn applied(&self, index: u64) {
+        let mut applied = self.applied.subscribe();
+        // The sender lives in `self`, so waiting cannot fail.
+        let _ = applied.wait_for(|done| *done >= index).await;
+    }
+
+    /// Follows the metadata until the quorum closes.
+    pub async fn follow(
+        self: Arc<Self>,
+        mut changes: MetadataSubscription,
+        image: impl Fn() -> Arc<MetadataImage> + Send + Sync + 'static,
+    ) {
+        self.applied.send_replace(changes.start_image().index());
+        let image = Arc::new(image);
+        while let Some(change) = changes.next().await {
+            let (partitions, image) = (Arc::clone(&self), Arc::clone(&image));
+            let applied = tokio::task::spawn_blocking(move || partitions.apply(&change, &image()));
+            match applied.await {
+                Ok(index) => drop(self.applied.send_replace(index)),
+                Err(error) => tracing::error!(%error, "applying metadata panicked"),
+            }
+        }
+    }
+
+    /// Brings the replicas in line after a change. Waits for the disk.
+    fn apply(&self, change: &MetadataChange, current: &MetadataImage) -> u64 {
+        match change {
+            MetadataChange::Delta(delta) => {
+                for record in &delta.records {
+                    if let Some(topic_id) = changed_topic(record) {
+                        self.reconcile(topic_id, current.topic_by_id(topic_id));
+                    }
+                }
+                delta.index
+            }
+            MetadataChange::Image(image) => {
+                self.reconcile_all(image);
+                image.index()
+            }
+        }
+    }
+
+    /// Brings all replicas in line with an image: deletions first, so that names are free again.
+    /// Waits for the disk.
+    pub fn reconcile_all(&self, image: &MetadataImage) {
+        let gone = self.all().into_iter().map(|replica| replica.topic_id());
+        let gone = gone.filter(|topic_id| image.topic_by_id(*topic_id).is_none());
+        for topic_id in gone.collect::<std::collections::BTreeSet<_>>() {
+            self.reconcile(topic_id, None);
+        }
+        for topic in image.topics() {
+            self.reconcile(topic.topic_id, Some(topic));
+        }
+    }
+
+    /// Brings the replicas of one topic in line with what the image says of it: `None` when it is
+    /// gone. Waits for the disk.
+    pub fn reconcile(&self, topic_id: TopicId, topic: Option<&Arc<TopicImage>>) {
+        let Some(topic) = topic else {
+            return self.remove_topic(topic_id);
+        };
+        let config = ReplicaConfig::new(&self.topic_config(topic));
+        for registration in &topic.partitions {
+            if !registration.replicas.contains(&self.local) {
+                continue;
+            }
+            match self.get(topic_id, registration.partition) {
+                Some(replica) => replica.set_config(&config),
+                None => self.create(topic, registration, &config),
+            }
+        }
+    }
+
+    fn create(&self, topic: &TopicImage, registration: &PartitionImage, config: &ReplicaConfig) {
+        let partition = TopicPartition {
+            topic: topic.name.clone(),
+            partition: registration.partition,
+        };
+        let created = self.create_log(&partition, topic.topic_id, config);
+        let replica = match created {
+            Ok(log) => Replica::lead(log, topic.topic_id, self.local, registration, config),
+            Err(reason) => {
+                tracing::error!(%partition, %reason, "partition cannot be created");
+                Replica::offline(partition, topic.topic_id, reason)
+            }
+        };
+        self.insert(replica);
+    }
+
+    fn create_log(
+        &self,
+        partition: &TopicPartition,
+        topic_id: TopicId,
+        config: &ReplicaConfig,
+    ) -> Result<Arc<PartitionLog>, Offline> {
+        super::quarantine::make_way(&self.directory, partition).map_err(|error| Offline {
+            reason: format!("its directory is taken and cannot be moved away: {error}").into(),
+        })?;
+        let log = PartitionLog::create(
+            &self.directory,
+            partition.clone(),
+            topic_id,
+            Arc::clone(&config.log),
+        );
+        log.map_err(|error| Offline {
+            reason: error.to_string().into(),
+        })
+    }
+
+    pub(super) fn insert(&self, replica: Arc<Replica>) {
+        let key = (replica.topic_id(), replica.index());
+        let mut replicas = self
+            .replicas
+            .write()
+            .unwrap_or_else(PoisonError::into_inner);
+        replicas.insert(key, replica);
+    }
+
+    fn remove_topic(&self, topic_id: TopicId) {
+        for replica in self.all() {
+            if replica.topic_id() != topic_id {
+                continue;
+            }
+            self.replicas
+                .write()
+                .unwrap_or_else(PoisonError::into_inner)
+                .remove(&(topic_id, replica.index()));
+            if let Err(error) = replica.delete() {
+                // What stays is found unknown at the next start, and quarantined.
+                tracing::error!(partition = %replica.partition(), %error, "deletion failed");
+            }
+        }
+    }
+}
+
+fn changed_topic(record: &MetadataRecord) -> Option<TopicId> {
+    match record {
+        MetadataRecord::TopicCreated(record) => Some(record.topic_id),
+        MetadataRecord::PartitionsAdded(record) => Some(record.topic_id),
+        MetadataRecord::TopicConfigChanged(record) => Some(record.topic_id),
+        MetadataRecord::TopicDeleted(record) => Some(record.topic_id),
+        MetadataRecord::ProducerIdsAllocated(_) | MetadataRecord::BrokerRegistered(_) => None,
+    }
+}

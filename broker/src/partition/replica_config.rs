@@ -1,0 +1,112 @@
+//! [`ReplicaConfig`]: a topic's configuration as a partition's log and its replication take it.
+
+use std::sync::Arc;
+
+use millstream_engine::replication::{Durability as ReplicationDurability, Rules};
+use millstream_log::{CompressionPolicy, Durability as LogDurability, LogConfig, TimestampPolicy};
+
+use crate::config::topic::{Durability, TimestampType, TopicConfig};
+
+/// Kafka's `replica.lag.time.max.ms` by default: a follower that lags longer leaves the in-sync set.
+const LAG_TIME_MAX_MS: u64 = 10_000;
+
+/// A partition's settings.
+#[derive(Debug, Clone)]
+pub struct ReplicaConfig {
+    /// For its log.
+    pub log: Arc<LogConfig>,
+    /// For replication.
+    pub rules: Rules,
+}
+
+impl ReplicaConfig {
+    /// Translates a topic's effective configuration.
+    #[must_use]
+    pub fn new(topic: &TopicConfig) -> Self {
+        Self {
+            log: Arc::new(log_config(topic)),
+            rules: Rules {
+                durability: replication_durability(topic),
+                in_sync_min: topic.min_insync_replicas,
+                lag_time_max_ms: LAG_TIME_MAX_MS,
+            },
+        }
+    }
+}
+
+/// `flush.messages=1` is a flush before every acknowledgement, on every replica: that is what
+/// replication calls fsync, whatever `millstream.durability` says.
+fn replication_durability(topic: &TopicConfig) -> ReplicationDurability {
+    if topic.durability == Durability::Fsync || topic.flush_messages == 1 {
+        ReplicationDurability::Fsync
+    } else {
+        ReplicationDurability::Replicated
+    }
+}
+
+fn log_config(topic: &TopicConfig) -> LogConfig {
+    LogConfig {
+        segment_bytes: topic.segment_bytes,
+        segment_ms: topic.segment_ms.unsigned_abs(),
+        index_interval_bytes: topic.index_interval_bytes,
+        retention_ms: topic.retention_ms.map(i64::unsigned_abs),
+        retention_bytes: topic.retention_bytes,
+        max_message_bytes: topic.max_message_bytes,
+        timestamps: TimestampPolicy {
+            log_append_time: topic.timestamp_type == TimestampType::LogAppendTime,
+            before_max_ms: topic.timestamp_before_max_ms.unsigned_abs(),
+            after_max_ms: topic.timestamp_after_max_ms.unsigned_abs(),
+        },
+        flush_messages: bounded(topic.flush_messages),
+        flush_ms: bounded(topic.flush_ms),
+        preallocate: topic.preallocate,
+        durability: match topic.durability {
+            Durability::Fsync => LogDurability::Fsync,
+            Durability::Replicated => LogDurability::Replicated,
+        },
+        cleanup_delete: topic.cleanup_policy.delete,
+        cleanup_compact: topic.cleanup_policy.compact,
+        compression: CompressionPolicy::Producer,
+    }
+}
+
+/// Kafka writes "never" as the largest number.
+fn bounded(value: i64) -> Option<u64> {
+    u64::try_from(value).ok().filter(|_| value != i64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn config(overrides: &[(&str, &str)]) -> ReplicaConfig {
+        let topic = TopicConfig::default()
+            .with_overrides(overrides.iter().copied())
+            .expect("valid");
+        ReplicaConfig::new(&topic)
+    }
+
+    #[test]
+    fn kafkas_defaults_become_the_logs_defaults() {
+        assert_eq!(*config(&[]).log, LogConfig::default());
+    }
+
+    #[test]
+    fn flush_messages_1_is_fsync_for_replication() {
+        let durability = |overrides: &[_]| config(overrides).rules.durability;
+        let replicated = ("millstream.durability", "replicated");
+        assert_eq!(durability(&[]), ReplicationDurability::Fsync);
+        assert_eq!(durability(&[replicated]), ReplicationDurability::Replicated);
+        assert_eq!(
+            durability(&[replicated, ("flush.messages", "1")]),
+            ReplicationDurability::Fsync
+        );
+    }
+
+    #[test]
+    fn minus_one_is_no_bound() {
+        let config = config(&[("retention.ms", "-1"), ("retention.bytes", "4096")]);
+        assert_eq!(config.log.retention_ms, None);
+        assert_eq!(config.log.retention_bytes, Some(4096));
+    }
+}

@@ -1,0 +1,110 @@
+//! What the broker does for its clients, once for all protocols.
+//!
+//! ```text
+//!   listener/grpc ─┐
+//!   (listener/...) ┴─► Services ─► partition, quorum
+//! ```
+//!
+//! Nothing here knows a wire format: requests and answers are plain structs, a refusal is a
+//! [`ServiceError`] with Kafka's number, what is wrong, and what to do about it. Admin operations give
+//! a result per item. What waits for the disk does so on the blocking pool.
+
+pub mod cluster;
+pub mod configs;
+pub mod context;
+pub mod error;
+pub mod fetch;
+pub mod offsets;
+pub mod produce;
+pub mod producer_ids;
+pub mod topics;
+
+use std::sync::Arc;
+
+pub use context::RequestContext;
+pub use error::ServiceError;
+
+use crate::{
+    clock::Clock,
+    config::Config,
+    partition::{Partitions, Replica},
+    quorum::MetadataQuorum,
+};
+use millstream_proto::{PartitionIndex, TopicId};
+
+/// Everything that the services stand on.
+#[derive(Debug)]
+pub struct Dependencies {
+    /// The configuration in force.
+    pub config: Arc<Config>,
+    /// Where each configured value came from.
+    pub sources: configs::ValueSources,
+    /// The daemon's time.
+    pub clock: Clock,
+    /// The authority on topics and brokers.
+    pub quorum: Arc<dyn MetadataQuorum>,
+    /// The replicas of this broker.
+    pub partitions: Arc<Partitions>,
+    /// Who this broker is.
+    pub identity: cluster::Identity,
+}
+
+/// The operations of the broker. Cheap to share in an [`Arc`].
+#[derive(Debug)]
+pub struct Services {
+    pub(crate) config: Arc<Config>,
+    sources: configs::ValueSources,
+    clock: Clock,
+    quorum: Arc<dyn MetadataQuorum>,
+    partitions: Arc<Partitions>,
+    identity: cluster::Identity,
+    producer_ids: producer_ids::Blocks,
+}
+
+impl Services {
+    /// Puts the services together.
+    #[must_use]
+    pub fn new(dependencies: Dependencies) -> Arc<Self> {
+        let Dependencies {
+            config,
+            sources,
+            clock,
+            quorum,
+            partitions,
+            identity,
+        } = dependencies;
+        Arc::new(Self {
+            config,
+            sources,
+            clock,
+            quorum,
+            partitions,
+            identity,
+            producer_ids: producer_ids::Blocks::default(),
+        })
+    }
+
+    /// The limits that listeners apply.
+    #[must_use]
+    pub fn config(&self) -> &Arc<Config> {
+        &self.config
+    }
+
+    fn replica(
+        &self,
+        topic_id: TopicId,
+        partition: PartitionIndex,
+    ) -> Result<Arc<Replica>, ServiceError> {
+        self.partitions
+            .get(topic_id, partition)
+            .ok_or_else(|| self.unknown_partition(topic_id, partition))
+    }
+
+    /// Says whether it is the topic or the partition that does not exist.
+    fn unknown_partition(&self, topic_id: TopicId, partition: PartitionIndex) -> ServiceError {
+        match self.quorum.image().topic_by_id(topic_id) {
+            Some(topic) => ServiceError::unknown_partition(topic, partition),
+            None => ServiceError::unknown_topic_id(topic_id),
+        }
+    }
+}

@@ -1,0 +1,193 @@
+//! Produce: one record batch to one partition.
+
+use std::{
+    future::Future,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+    time::{Duration, Instant},
+};
+
+use bytes::Bytes;
+use millstream_engine::replication::Durability as Safety;
+use millstream_log::Appended as LogAppended;
+use millstream_proto::{ErrorCode, LeaderEpoch, Offset, PartitionIndex, TopicId};
+use tokio::time::Sleep;
+
+use super::{RequestContext, ServiceError, Services};
+pub use crate::partition::AcksWanted;
+use crate::partition::{Appending, PartitionError, PendingAck, Replica};
+
+/// How long an acknowledgement is waited for when the client does not say.
+const ACK_TIMEOUT_DEFAULT: Duration = Duration::from_secs(30);
+
+/// One batch to append.
+#[derive(Debug, Clone)]
+pub struct ProduceRequest {
+    /// The topic.
+    pub topic_id: TopicId,
+    /// Its partition.
+    pub partition: PartitionIndex,
+    /// When it is acknowledged.
+    pub acks: AcksWanted,
+    /// The leader epoch that the client knows, if it does.
+    pub leader_epoch: Option<LeaderEpoch>,
+    /// How long the acknowledgement may take; `None` for the default of 30 s.
+    pub timeout: Option<Duration>,
+    /// One record batch, format v2.
+    pub batch: Bytes,
+}
+
+/// A batch that is in the log.
+#[derive(Debug)]
+pub struct Produced {
+    /// Offset of its first record.
+    pub base_offset: Offset,
+    /// The broker's time in ms where the topic stores it.
+    pub log_append_time_ms: Option<i64>,
+    /// First readable offset of the partition.
+    pub log_start_offset: Offset,
+    /// An earlier send of the same producer id, epoch and sequence had appended it.
+    pub duplicate: bool,
+    /// Resolves once it is as safe as was asked; `None` where nothing was.
+    pub acknowledgement: Option<Acknowledgement>,
+}
+
+/// How safe acknowledged records are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Acknowledged {
+    /// On disk on every replica counted, else in their memory.
+    pub flushed: bool,
+    /// In-sync replicas that have them so.
+    pub replicas: u32,
+}
+
+/// The wait for one acknowledgement.
+///
+/// # Cancel safety
+/// Dropping it gives up the wait; the records stay in the log.
+#[derive(Debug)]
+pub struct Acknowledgement {
+    pending: PendingAck,
+    replica: Arc<Replica>,
+    timeout: Duration,
+    /// Made when the answer is not there at once.
+    sleep: Option<Pin<Box<Sleep>>>,
+}
+
+impl Future for Acknowledgement {
+    type Output = Result<Acknowledged, ServiceError>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = &mut *self;
+        if let Poll::Ready(result) = Pin::new(&mut this.pending).poll(context) {
+            let result = result.map(|claim| Acknowledged {
+                flushed: claim.durability == Safety::Fsync,
+                replicas: claim.replicas,
+            });
+            let partition = this.replica.partition();
+            return Poll::Ready(result.map_err(|lost| ServiceError::ack_lost(partition, &lost)));
+        }
+        let timeout = this.timeout;
+        let sleep = this
+            .sleep
+            .get_or_insert_with(|| Box::pin(tokio::time::sleep(timeout)));
+        sleep.as_mut().poll(context).map(|()| {
+            let message = format!(
+                "{}: not acknowledged within {} ms",
+                this.replica.partition(),
+                timeout.as_millis()
+            );
+            let hint = "send it again with the same producer id and sequence, or wait longer";
+            let error = ServiceError::new(ErrorCode::RequestTimedOut, message, hint);
+            Err(error.may_have_been_written())
+        })
+    }
+}
+
+impl Services {
+    /// Appends one batch, on the caller's task unless the disk is slow.
+    ///
+    /// # Errors
+    /// Why the batch is not in the log.
+    ///
+    /// # Cancel safety
+    /// When it is dropped the batch may or may not be in the log.
+    pub async fn produce(
+        &self,
+        _context: &RequestContext,
+        request: ProduceRequest,
+    ) -> Result<Produced, ServiceError> {
+        let replica = self.replica(request.topic_id, request.partition)?;
+        let appending = Appending {
+            acks: request.acks,
+            leader_epoch: request.leader_epoch,
+            now_ms: self.clock.wall_ms(),
+        };
+        let appended = if self.partitions.append_gate().is_stalled() {
+            self.append_on_blocking_pool(&replica, request.batch, appending)
+                .await?
+        } else {
+            self.append(&replica, request.batch, &appending)
+        };
+        let (appended, pending) =
+            appended.map_err(|error| ServiceError::of_partition(replica.partition(), &error))?;
+        let timeout = request.timeout.unwrap_or(ACK_TIMEOUT_DEFAULT);
+        Ok(produced(&appended, pending, replica, timeout))
+    }
+
+    fn append(
+        &self,
+        replica: &Replica,
+        batch: Bytes,
+        appending: &Appending,
+    ) -> Result<(LogAppended, Option<PendingAck>), PartitionError> {
+        let start = Instant::now();
+        let result = replica.append(batch, appending);
+        let took = start.elapsed();
+        if self.partitions.append_gate().record(took) {
+            tracing::warn!(
+                took_ms = took.as_millis(),
+                "append stalled: appends leave the serving threads until the disk is quick again"
+            );
+        }
+        result
+    }
+
+    async fn append_on_blocking_pool(
+        &self,
+        replica: &Arc<Replica>,
+        batch: Bytes,
+        appending: Appending,
+    ) -> Result<Result<(LogAppended, Option<PendingAck>), PartitionError>, ServiceError> {
+        let (partitions, replica) = (Arc::clone(&self.partitions), Arc::clone(replica));
+        let append = move || {
+            let start = Instant::now();
+            let result = replica.append(batch, &appending);
+            partitions.append_gate().record(start.elapsed());
+            result
+        };
+        let joined = tokio::task::spawn_blocking(append).await;
+        joined.map_err(|_| ServiceError::panicked())
+    }
+}
+
+fn produced(
+    appended: &LogAppended,
+    pending: Option<PendingAck>,
+    replica: Arc<Replica>,
+    timeout: Duration,
+) -> Produced {
+    Produced {
+        base_offset: appended.base_offset,
+        log_append_time_ms: appended.log_append_time,
+        log_start_offset: appended.log_start,
+        duplicate: appended.duplicate,
+        acknowledgement: pending.map(|pending| Acknowledgement {
+            pending,
+            replica,
+            timeout,
+            sleep: None,
+        }),
+    }
+}
