@@ -1,4 +1,3 @@
 //! Integration tests with the real binaries; see the modules.
 
-mod kill_loop;
 mod lifecycle;

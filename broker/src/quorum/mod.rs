@@ -4,19 +4,31 @@
 //! [`MetadataImage`] is what all committed records add up to. Here [`local`] is the driver: one
 //! node, one log. A quorum of several replaces the driver later, not the records.
 
+mod entry;
+mod file;
+mod frame;
 pub mod image;
+pub mod local;
+pub mod log;
 pub mod records;
+mod snapshot;
+mod wire;
 
 use std::{io, path::PathBuf, sync::Arc};
 
 use async_trait::async_trait;
 use tokio::sync::broadcast;
 
+pub use file::OpenError;
+pub use frame::FrameError;
 pub use image::{BrokerImage, ImageError, MetadataImage, PartitionImage, TopicImage};
+pub use local::LocalQuorum;
+pub use log::{MetadataLog, MetadataLogOptions};
 pub use records::{
     BrokerRegistered, MetadataRecord, PartitionRegistration, PartitionsAdded, ProducerIdsAllocated,
     TopicConfigChanged, TopicCreated, TopicDeleted,
 };
+pub use wire::WireError;
 
 /// Commits metadata records and shows what they add up to.
 #[async_trait]
@@ -185,3 +197,6 @@ impl ProposeError {
         matches!(self, Self::DiskFull { .. } | Self::Closed)
     }
 }
+
+#[cfg(test)]
+mod tests;
