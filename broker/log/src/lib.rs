@@ -10,6 +10,7 @@
 //! ```
 
 pub mod hooks;
+pub mod inspect;
 pub mod io;
 
 pub mod frame;
