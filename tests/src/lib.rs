@@ -10,10 +10,12 @@ pub mod cli;
 pub mod daemon;
 pub mod flights;
 pub mod http;
+pub mod kill_loop;
 pub mod native;
 pub mod port;
 pub mod retry;
 pub mod scale;
+pub mod workload;
 
 pub use binary::{cli_path, daemon_path};
 pub use cli::Cli;

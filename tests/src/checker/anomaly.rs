@@ -11,15 +11,15 @@ pub enum Anomaly {
     LostWrite {
         /// The value.
         value: ValueId,
-        /// The offset it was acknowledged at.
-        offset: i64,
+        /// The offset it was acknowledged at, where the broker said.
+        offset: Option<i64>,
     },
     /// An acknowledged value that no read was ever to pass.
     Unseen {
         /// The value.
         value: ValueId,
-        /// The offset it was acknowledged at.
-        offset: i64,
+        /// The offset it was acknowledged at, where the broker said.
+        offset: Option<i64>,
     },
     /// One value at several offsets.
     Duplicate {

@@ -37,7 +37,12 @@ impl Facts {
         let mut facts = Self::default();
         for operation in &history.operations {
             match *operation {
-                Operation::Acknowledged { value, offset } => facts.saw(value, offset),
+                Operation::Acknowledged {
+                    value,
+                    offset: Some(offset),
+                } => {
+                    facts.saw(value, offset);
+                }
                 Operation::Refused { value } => {
                     facts.refused.insert(value);
                 }
@@ -51,7 +56,9 @@ impl Facts {
                     }
                 }
                 Operation::LogStart { offset } => facts.log_start = facts.log_start.max(offset),
-                Operation::Sought { .. } | Operation::Reached { .. } => {}
+                Operation::Acknowledged { offset: None, .. }
+                | Operation::Sought { .. }
+                | Operation::Reached { .. } => {}
             }
         }
         facts
@@ -108,12 +115,15 @@ impl Facts {
             let Operation::Acknowledged { value, offset } = *operation else {
                 continue;
             };
-            if offset < self.log_start {
+            // Where the broker did not say, the first offset at which anyone saw it counts.
+            let seen = || self.offsets.get(&value)?.first().copied();
+            let at = offset.or_else(seen).unwrap_or(i64::MAX);
+            if at < self.log_start {
                 continue;
             }
             let last = reads
                 .iter()
-                .rfind(|read| read.began > time && read.from <= offset);
+                .rfind(|read| read.began > time && read.from <= at);
             match last {
                 Some(read) if read.values.contains(&value) => {}
                 Some(_) => {

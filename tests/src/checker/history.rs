@@ -13,8 +13,8 @@ pub enum Operation {
     Acknowledged {
         /// The value.
         value: ValueId,
-        /// Its offset.
-        offset: i64,
+        /// Its offset; `None` where the broker knows only that it has the value.
+        offset: Option<i64>,
     },
     /// The broker refused a value and said that it is not in the log.
     Refused {

@@ -11,7 +11,7 @@ const V: [ValueId; 4] = [ValueId(10), ValueId(11), ValueId(12), ValueId(13)];
 fn acknowledged(value: usize, offset: i64) -> Operation {
     Acknowledged {
         value: V[value],
-        offset,
+        offset: Some(offset),
     }
 }
 
@@ -71,7 +71,7 @@ fn an_acknowledged_value_missing_from_a_complete_read_is_lost() {
         anomalies(&operations),
         [Anomaly::LostWrite {
             value: V[2],
-            offset: 2
+            offset: Some(2)
         }]
     );
 }
@@ -92,7 +92,7 @@ fn a_value_that_was_read_once_and_then_vanished_is_lost() {
         anomalies(&operations),
         [Anomaly::LostWrite {
             value: V[2],
-            offset: 2
+            offset: Some(2)
         }]
     );
 }
@@ -106,7 +106,7 @@ fn a_value_in_the_middle_that_a_read_passes_is_lost_and_skipped() {
         [
             Anomaly::LostWrite {
                 value: V[1],
-                offset: 1
+                offset: Some(1)
             },
             Anomaly::PollSkip {
                 reader: 1,
@@ -125,7 +125,34 @@ fn a_value_that_no_read_covers_is_unseen() {
         anomalies(&operations),
         [Anomaly::Unseen {
             value: V[3],
-            offset: 3
+            offset: Some(3)
+        }]
+    );
+}
+
+#[test]
+fn a_value_acknowledged_without_an_offset_must_be_somewhere() {
+    let mut operations = good();
+    operations.insert(
+        0,
+        Acknowledged {
+            value: V[2],
+            offset: None,
+        },
+    );
+    assert_eq!(anomalies(&operations), []);
+    operations.insert(
+        0,
+        Acknowledged {
+            value: V[3],
+            offset: None,
+        },
+    );
+    assert_eq!(
+        anomalies(&operations),
+        [Anomaly::LostWrite {
+            value: V[3],
+            offset: None
         }]
     );
 }
@@ -142,7 +169,7 @@ fn records_below_the_log_start_may_be_gone() {
         [
             Anomaly::LostWrite {
                 value: V[1],
-                offset: 1
+                offset: Some(1)
             },
             Anomaly::PollSkip {
                 reader: 1,
@@ -281,7 +308,7 @@ fn bytes_that_no_one_wrote_are_wrong() {
         [
             Anomaly::LostWrite {
                 value: V[2],
-                offset: 2
+                offset: Some(2)
             },
             Anomaly::WrongBytes { offset: 2 },
         ]
