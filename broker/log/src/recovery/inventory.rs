@@ -2,7 +2,6 @@
 
 use std::{
     collections::BTreeSet,
-    io,
     path::{Path, PathBuf},
 };
 
@@ -26,6 +25,9 @@ pub(super) struct Inventory {
     pub(super) topic_id: Option<TopicId>,
     /// Base offsets of the `.log` files.
     pub(super) logs: BTreeSet<Offset>,
+    /// Those among them that lie inside what a sealed segment covers: truncation takes a segment
+    /// out of the manifest before it makes another one there, so these came from elsewhere.
+    pub(super) foreign: BTreeSet<Offset>,
     /// Offsets of `.producers` and `.snapshot` files.
     pub(super) producer_files: BTreeSet<(Offset, FileKind)>,
     /// Index files.
@@ -53,6 +55,7 @@ impl Inventory {
         let mut inventory = Self {
             topic_id,
             logs: BTreeSet::new(),
+            foreign: BTreeSet::new(),
             producer_files: BTreeSet::new(),
             index_files: BTreeSet::new(),
             leftovers: Vec::new(),
@@ -63,7 +66,31 @@ impl Inventory {
             flush_failure: believe(FlushFailure::load(io, dir), report)?.flatten(),
         };
         inventory.list(io, dir)?;
+        inventory.set_foreign_aside(report);
         Ok(inventory)
+    }
+
+    fn set_foreign_aside(&mut self, report: &mut RecoveryReport) {
+        let sealed = self.manifest.entries().iter().filter(|entry| entry.sealed);
+        let covered: Vec<_> = sealed
+            .map(|entry| (entry.meta.base_offset, entry.meta.end_offset()))
+            .collect();
+        let is_inside = |base: &Offset| {
+            covered
+                .iter()
+                .any(|(start, end)| start < base && base < end)
+        };
+        self.foreign = self
+            .logs
+            .iter()
+            .filter(|base| is_inside(base))
+            .copied()
+            .collect();
+        for base in &self.foreign {
+            report.damaged_files.push(format!(
+                "segment {base} lies inside a sealed one and is not used"
+            ));
+        }
     }
 
     fn list(&mut self, io: &dyn LogIo, dir: &Path) -> Result<(), RecoveryError> {
@@ -152,18 +179,5 @@ fn load_epochs(
             Ok((EpochHistory::new(), false))
         }
         Err(EpochLoadError::Io(source)) => Err(io_error("read epochs in", dir)(source)),
-    }
-}
-
-/// Opens a file; `None` when it is missing.
-pub(super) fn open_if_there(
-    io: &dyn LogIo,
-    path: &Path,
-    mode: crate::io::OpenMode,
-) -> Result<Option<std::sync::Arc<dyn crate::io::LogFile>>, RecoveryError> {
-    match io.open(path, mode) {
-        Ok(file) => Ok(Some(file)),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(io_error("open", path)(error)),
     }
 }

@@ -131,7 +131,10 @@ pub enum RecoveryError {
 }
 
 /// Says what was tried on which path when the system fails.
-pub(super) fn io_error(operation: &'static str, path: &Path) -> impl FnOnce(io::Error) -> RecoveryError {
+pub(super) fn io_error(
+    operation: &'static str,
+    path: &Path,
+) -> impl FnOnce(io::Error) -> RecoveryError {
     let path = path.to_path_buf();
     move |source| RecoveryError::Io {
         operation,

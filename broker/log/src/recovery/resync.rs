@@ -61,7 +61,8 @@ fn candidate(bytes: &[u8], offsets: &Range<Offset>) -> Option<(usize, BatchHeade
         .filter(|(_, window)| window.get(MAGIC_AT..=MAGIC_AT) == Some(&magic))
         .find_map(|(skip, window)| {
             let header = BatchHeader::decode(window).ok()?;
-            let fits = offsets.contains(&header.base_offset()) && header.last_offset() < offsets.end;
+            let fits =
+                offsets.contains(&header.base_offset()) && header.last_offset() < offsets.end;
             fits.then_some((skip, header))
         })
 }

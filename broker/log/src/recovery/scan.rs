@@ -70,7 +70,10 @@ impl<'a> BatchScanner<'a> {
         let covered = position
             .checked_sub(self.window_at)
             .and_then(|skip| usize::try_from(skip).ok())
-            .filter(|skip| skip.checked_add(length).is_some_and(|end| end <= self.window.len()));
+            .filter(|skip| {
+                skip.checked_add(length)
+                    .is_some_and(|end| end <= self.window.len())
+            });
         let skip = match covered {
             Some(skip) => skip,
             None => {

@@ -16,6 +16,7 @@ use millstream_proto::{
 use super::{
     CorruptRange, RecoveryError, RecoveryReport,
     damage::{self, Damage},
+    inventory::Inventory,
     plan::PlannedSegment,
     recovered::io_error,
     scan::BatchScanner,
@@ -25,6 +26,7 @@ use crate::{
     io::{LogIo, OpenMode},
     layout::FileKind,
     producer::ProducerState,
+    segment_meta::SegmentMeta,
 };
 
 /// Up to this many bytes below the point from which a segment is rewritten, it is rewritten as a
@@ -64,6 +66,20 @@ pub(super) struct Findings {
     pub(super) producers: ProducerState,
     pub(super) corrupt: Vec<CorruptRange>,
     pub(super) report: RecoveryReport,
+}
+
+impl Findings {
+    /// Nothing walked yet.
+    pub(super) fn new(inventory: &Inventory, report: RecoveryReport) -> Self {
+        Self {
+            next_offset: Offset::ZERO,
+            epochs: inventory.epochs.clone(),
+            epochs_changed: false,
+            producers: ProducerState::new(),
+            corrupt: Vec::new(),
+            report,
+        }
+    }
 }
 
 /// Goes over the segments.
@@ -164,11 +180,7 @@ impl Walk<'_> {
     }
 
     /// Whether the bytes at a position are the next batch; else why not.
-    fn judge(
-        &self,
-        pass: &mut Pass<'_>,
-        position: u64,
-    ) -> io::Result<Result<BatchHeader, String>> {
+    fn judge(&self, pass: &mut Pass<'_>, position: u64) -> io::Result<Result<BatchHeader, String>> {
         let header = match pass.scanner.header(position)? {
             Ok(header) => header,
             Err(error) => return Ok(Err(error.to_string())),
@@ -298,6 +310,50 @@ impl Walk<'_> {
         self.found.next_offset = after(header.last_offset());
         self.found.report.scanned_batches += 1;
         self.found.report.scanned_bytes += u64::try_from(header.size_bytes()).unwrap_or(0);
+        Ok(())
+    }
+
+    /// Goes over the headers of a segment that the manifest vouches for, for the producers' sake.
+    pub(super) fn replay_only(&mut self, meta: SegmentMeta) -> Result<(), RecoveryError> {
+        let path = FileKind::Log.path(self.dir, meta.base_offset);
+        let log = self
+            .io
+            .open(&path, OpenMode::Read)
+            .map_err(io_error("open", &path))?;
+        let end = meta.end_offset();
+        let mut pass = Pass {
+            path: &path,
+            scanner: BatchScanner::new(&*log, meta.size_bytes),
+            file: WalkedFile {
+                base_offset: meta.base_offset,
+                next_base: Some(end),
+            },
+            verify_all: false,
+        };
+        let read_error = || io_error("read", &path);
+        self.found.next_offset = meta.base_offset;
+        let mut position = 0;
+        while position < meta.size_bytes {
+            let expected = self.found.next_offset;
+            match self.judge(&mut pass, position).map_err(read_error())? {
+                Ok(header) => {
+                    self.replay(&mut pass, position, &header)
+                        .map_err(read_error())?;
+                    self.found.next_offset = after(header.last_offset());
+                    position += u64::try_from(header.size_bytes()).unwrap_or(u64::MAX);
+                }
+                Err(reason) => {
+                    let damage = damage::examine(&mut pass.scanner, position, expected..end, false)
+                        .map_err(read_error())?;
+                    let (next, until) = match damage {
+                        Damage::Corrupt { next, position } => (next, position),
+                        Damage::Torn => (end, meta.size_bytes),
+                    };
+                    self.corrupt(&path, expected..next, position..until, reason);
+                    position = until;
+                }
+            }
+        }
         Ok(())
     }
 
