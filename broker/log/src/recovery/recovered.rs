@@ -83,6 +83,27 @@ pub struct Recovered {
     pub report: RecoveryReport,
 }
 
+impl Recovered {
+    /// Segments before the last one that the manifest does not vouch for: recovery ended them, or
+    /// found no entry. Until they are entered, no start is clean and each looks into them again.
+    #[must_use]
+    pub fn unlisted(&self) -> Vec<SegmentMeta> {
+        let sealed = self
+            .segments
+            .split_last()
+            .map_or(&[][..], |(_, sealed)| sealed);
+        sealed
+            .iter()
+            .filter(|meta| {
+                self.manifest
+                    .get(meta.base_offset)
+                    .is_none_or(|entry| entry.meta != **meta || !entry.sealed)
+            })
+            .copied()
+            .collect()
+    }
+}
+
 /// What recovery did.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct RecoveryReport {

@@ -47,7 +47,7 @@ pub(super) fn decide(
         io,
         dir,
         inventory,
-        first_walked,
+        first_walked.min(trusted(inventory, input).max(log_start)),
         input.now_ms,
         &mut found.report,
     )?;
@@ -76,11 +76,7 @@ pub(super) fn decide(
 }
 
 fn rules(inventory: &Inventory, input: &RecoveryInput, producers_from: Offset) -> Rules {
-    let known = match input.boot {
-        Boot::Clean(clean) => clean.log_end,
-        Boot::Same | Boot::Other | Boot::Unknown => input.recovery_point,
-    };
-    let trusted = known.max(sealed_end(&inventory.manifest));
+    let trusted = trusted(inventory, input);
     let failed = inventory
         .flush_failure
         .as_ref()
@@ -101,6 +97,15 @@ fn rules(inventory: &Inventory, input: &RecoveryInput, producers_from: Offset) -
         index_interval_bytes: u64::from(input.index_interval_bytes),
         now_ms: input.now_ms,
     }
+}
+
+/// Below it everything was flushed.
+fn trusted(inventory: &Inventory, input: &RecoveryInput) -> Offset {
+    let known = match input.boot {
+        Boot::Clean(clean) => clean.log_end,
+        Boot::Same | Boot::Other | Boot::Unknown => input.recovery_point,
+    };
+    known.max(sealed_end(&inventory.manifest))
 }
 
 /// A segment is entered as sealed only after its fdatasync, and after those before it.
