@@ -1,5 +1,7 @@
 //! [`LogConfig`]: what a topic's configuration asks of one partition's log, replaceable while it runs.
 
+use millstream_proto::record::Compression;
+
 /// Settings of one partition log. The broker translates Kafka's topic keys (`segment.bytes`,
 /// `retention.ms`, ...) into it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -95,6 +97,8 @@ pub enum CompressionPolicy {
     /// Batches are stored as the producer sent them.
     #[default]
     Producer,
+    /// Batches of another codec are decoded and compressed anew.
+    Fixed(Compression),
 }
 
 /// Broker-wide bounds that all partitions of a data directory share.
@@ -108,8 +112,12 @@ pub struct LogLimits {
     pub tail_cache_bytes_max: usize,
     /// Bytes appended but not yet flushed, over all partitions; appends beyond it are refused.
     pub unflushed_bytes_max: u64,
-    /// Threads that flush partitions in parallel; started when first needed.
+    /// Threads that flush partitions in parallel; started when first needed. 0 also leaves out the
+    /// background thread: then whoever opened the directory flushes and checkpoints.
     pub flush_threads_max: usize,
+    /// What a `replicated` topic can lose to a power cut at most (`log.flush_interval`): everything is
+    /// flushed within it.
+    pub flush_interval_ms: u64,
     /// The recovery point trails the flushed offset by at most this time...
     pub recovery_point_interval_ms: u64,
     /// ...and by at most these bytes.
@@ -128,6 +136,7 @@ impl Default for LogLimits {
             tail_cache_bytes_max: 64 << 20,
             unflushed_bytes_max: 256 << 20,
             flush_threads_max: 8,
+            flush_interval_ms: 1000,
             recovery_point_interval_ms: 1000,
             recovery_point_bytes: 64 << 20,
             disk_reserve_bytes: 64 << 20,

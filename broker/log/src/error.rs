@@ -1,6 +1,10 @@
 //! What the log refuses and why: one enum per public operation over [`StorageError`].
 
-use std::{io, path::PathBuf, sync::Arc};
+use std::{
+    io,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use millstream_proto::{ErrorCode, LeaderEpoch, Offset, ProducerEpoch, ProducerId};
 
@@ -58,6 +62,14 @@ pub enum StorageError {
 }
 
 impl StorageError {
+    pub(crate) fn io(operation: &'static str, path: &Path, source: io::Error) -> Self {
+        Self::Io {
+            operation,
+            path: path.to_path_buf(),
+            source: Arc::new(source),
+        }
+    }
+
     /// Kafka's number for it.
     #[must_use]
     pub const fn code(&self) -> ErrorCode {
@@ -108,6 +120,15 @@ pub enum AppendError {
         /// Which rule, with expected and found values.
         reason: String,
     },
+    /// The batch is compressed with a codec that this broker does not know.
+    #[error("record batch is compressed with {codec}, which is not supported")]
+    UnsupportedCompression {
+        /// The codec.
+        codec: String,
+    },
+    /// A client's batch claims to carry the broker's time.
+    #[error("record batch has timestamp type LogAppendTime, only a broker may set it")]
+    InvalidTimestampType,
     /// A timestamp lies outside `message.timestamp.{before,after}.max.ms`.
     #[error("timestamp {found} is not between {earliest} and {latest}")]
     Timestamp {
@@ -143,10 +164,8 @@ pub enum AppendError {
         found: ProducerEpoch,
     },
     /// The batch does not fit the producer's transaction.
-    #[error("transaction of producer {producer_id} is in another state: {reason}")]
+    #[error("transaction is in another state: {reason}")]
     TransactionState {
-        /// The producer.
-        producer_id: ProducerId,
         /// What was expected.
         reason: String,
     },
@@ -184,7 +203,8 @@ impl AppendError {
             Self::UnsupportedMagic { .. } => ErrorCode::UnsupportedForMessageFormat,
             Self::TooLarge { .. } => ErrorCode::MessageTooLarge,
             Self::InvalidRecord { .. } => ErrorCode::InvalidRecord,
-            Self::Timestamp { .. } => ErrorCode::InvalidTimestamp,
+            Self::UnsupportedCompression { .. } => ErrorCode::UnsupportedCompressionType,
+            Self::Timestamp { .. } | Self::InvalidTimestampType => ErrorCode::InvalidTimestamp,
             Self::OutOfOrderSequence { .. } => ErrorCode::OutOfOrderSequenceNumber,
             Self::FencedProducer { .. } => ErrorCode::InvalidProducerEpoch,
             Self::TransactionState { .. } => ErrorCode::InvalidTxnState,

@@ -28,19 +28,26 @@ pub mod producer;
 pub mod recovery;
 pub mod recovery_point;
 
-#[cfg(test)]
-mod golden;
-
 pub mod config;
 pub mod context;
 pub mod error;
 pub mod metrics;
 pub mod partition;
 
+mod background;
+mod flusher;
+mod reserve;
+mod resources;
+mod segment;
+mod tail_cache;
+mod walk;
+
 pub use config::{CompressionPolicy, Durability, LogConfig, LogLimits, TimestampPolicy};
 pub use context::DataDirectory;
 pub use error::{AppendError, Offline, ReadError, StorageError};
+pub use index::AbortedTransaction;
 pub use partition::{
-    AbortedTransaction, AppendContext, Appended, ClosedLog, EpochEnd, LogObserver, LogState,
-    Origin, PartitionLog, Positions, ReadBatches, ReadRequest, Slice, TimestampOffset,
+    AppendContext, Appended, ClosedLog, EpochEnd, LogObserver, LogState, Origin, PartitionLog,
+    Positions, ReadBatches, ReadRequest, Slice, StoredRange, TimestampOffset,
 };
+pub use reserve::RESERVE_FILE;

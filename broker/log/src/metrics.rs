@@ -1,5 +1,10 @@
 //! [`LogFigures`]: counters and gauges of a data directory, for the broker's metrics.
 
+use std::{
+    sync::atomic::{AtomicU64, Ordering},
+    time::Duration,
+};
+
 /// A snapshot of a data directory's figures.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct LogFigures {
@@ -9,6 +14,8 @@ pub struct LogFigures {
     pub append_bytes: u64,
     /// Time spent in appends, µs.
     pub append_us: u64,
+    /// The slowest append since the last call of this function, µs.
+    pub append_us_max: u64,
     /// Flushes of a partition.
     pub flushes: u64,
     /// Time spent in them, µs.
@@ -33,4 +40,58 @@ pub struct LogFigures {
     pub disk_full_count: u64,
     /// Segments removed by retention, truncation or delete_records.
     pub segments_removed: u64,
+    /// Batches found corrupt by reads.
+    pub corrupt_reads: u64,
+}
+
+/// What [`LogFigures`] is read from.
+#[derive(Debug, Default)]
+pub(crate) struct Counters {
+    pub(crate) appends: AtomicU64,
+    pub(crate) append_bytes: AtomicU64,
+    append_us: AtomicU64,
+    append_us_max: AtomicU64,
+    flushes: AtomicU64,
+    flush_us: AtomicU64,
+    pub(crate) flush_failures: AtomicU64,
+    pub(crate) offline_partitions: AtomicU64,
+    pub(crate) segments_removed: AtomicU64,
+    pub(crate) corrupt_reads: AtomicU64,
+}
+
+impl Counters {
+    pub(crate) fn appended(&self, bytes: usize, took: Duration) {
+        let us = us(took);
+        self.appends.fetch_add(1, Ordering::Relaxed);
+        self.append_bytes
+            .fetch_add(u64::try_from(bytes).unwrap_or(u64::MAX), Ordering::Relaxed);
+        self.append_us.fetch_add(us, Ordering::Relaxed);
+        self.append_us_max.fetch_max(us, Ordering::Relaxed);
+    }
+
+    pub(crate) fn flushed(&self, took: Duration) {
+        self.flushes.fetch_add(1, Ordering::Relaxed);
+        self.flush_us.fetch_add(us(took), Ordering::Relaxed);
+    }
+
+    pub(crate) fn figures(&self) -> LogFigures {
+        let get = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        LogFigures {
+            appends: get(&self.appends),
+            append_bytes: get(&self.append_bytes),
+            append_us: get(&self.append_us),
+            append_us_max: self.append_us_max.swap(0, Ordering::Relaxed),
+            flushes: get(&self.flushes),
+            flush_us: get(&self.flush_us),
+            flush_failures: get(&self.flush_failures),
+            offline_partitions: get(&self.offline_partitions),
+            segments_removed: get(&self.segments_removed),
+            corrupt_reads: get(&self.corrupt_reads),
+            ..LogFigures::default()
+        }
+    }
+}
+
+fn us(took: Duration) -> u64 {
+    u64::try_from(took.as_micros()).unwrap_or(u64::MAX)
 }

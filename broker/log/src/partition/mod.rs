@@ -2,57 +2,91 @@
 //!
 //! One writer at a time under a short mutex; readers take a snapshot of the published positions and
 //! segments and never wait for the writer.
+//!
+//! ```text
+//!   append ─ validate ─┐ mutex: writer state        published view (short lock)
+//!                      ├─ write, index, tail cache ──> positions, segments ──> read, lookup
+//!   truncate, roll ────┘                                  ^
+//!   flush: own mutex, works on a snapshot of the view ────┘ flushed
+//! ```
+//! After a clean shutdown a partition is opened on first use: until then it is only its positions.
 
 mod append;
+mod checkpoint;
+mod close;
+mod flush;
 mod lookup;
+mod open;
 mod read;
+mod retention;
+mod roll;
+mod truncate;
+mod validate;
+mod view;
+mod writer;
+
+#[cfg(test)]
+mod testing;
+#[cfg(test)]
+mod tests;
 
 pub use append::{AppendContext, Appended, Origin};
-pub use lookup::{AbortedTransaction, EpochEnd, TimestampOffset};
-pub use read::{ReadBatches, ReadRequest, Slice};
+pub use close::ClosedLog;
+pub use lookup::{EpochEnd, TimestampOffset};
+pub use read::{ReadBatches, ReadRequest, Slice, StoredRange};
+pub use view::Positions;
 
-use std::{fmt, sync::Arc};
+use std::{
+    fmt, io,
+    path::Path,
+    sync::{
+        Arc, Mutex, OnceLock, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard, Weak,
+        atomic::{AtomicBool, Ordering},
+    },
+};
 
-use millstream_proto::{Offset, TopicId, TopicPartition};
+use millstream_proto::{TopicId, TopicPartition};
 
 use crate::{
     config::LogConfig,
     context::DataDirectory,
     error::{Offline, StorageError},
+    flusher::FlushTicket,
+    manifest::Manifest,
+    reserve::is_full_error,
+    segment::SegmentDeps,
+    tail_cache::PartitionTail,
 };
+use checkpoint::Sealing;
+use flush::FlushProgress;
+use view::View;
+use writer::Writer;
 
 /// The live log of one partition. All methods take `&self`; those that may wait for the disk say so.
 #[derive(Debug)]
 pub struct PartitionLog {
+    me: Weak<Self>,
+    directory: Arc<DataDirectory>,
     partition: TopicPartition,
-}
-
-/// Published positions, taken together. Exclusive ends.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Positions {
-    /// First readable offset.
-    pub log_start: Offset,
-    /// First offset on this broker's disk; `log_start` may be lower once segments are tiered.
-    pub local_log_start: Offset,
-    /// Offset that the next record gets.
-    pub log_end: Offset,
-    /// End of what a flush covers.
-    pub flushed: Offset,
-    /// Durable; below it a bad batch is corruption.
-    pub recovery_point: Offset,
-    /// First offset of the earliest open transaction.
-    pub first_unstable: Option<Offset>,
-    /// Counts truncations: what was read under another generation may be gone.
-    pub truncations: u64,
-}
-
-impl Positions {
-    /// Exclusive end for read_committed below the given high watermark.
-    #[must_use]
-    pub fn last_stable(&self, high_watermark: Offset) -> Offset {
-        self.first_unstable
-            .map_or(high_watermark, |unstable| unstable.min(high_watermark))
-    }
+    /// Name of the partition's directory.
+    name: Arc<str>,
+    path: Arc<Path>,
+    topic_id: TopicId,
+    config: RwLock<Arc<LogConfig>>,
+    observer: RwLock<Option<Arc<dyn LogObserver>>>,
+    view: RwLock<View>,
+    writer: Mutex<Writer>,
+    /// Sealed segments that are not in the manifest yet, oldest first.
+    sealing: Mutex<Vec<Sealing>>,
+    /// Locked while it is written; never with the writer's lock asked for inside.
+    manifest: Mutex<Manifest>,
+    flush: FlushProgress,
+    ticket: FlushTicket,
+    tail: Arc<PartitionTail>,
+    offline: OnceLock<Offline>,
+    closed: AtomicBool,
+    /// Appended to or read since the last look for idle partitions.
+    used: AtomicBool,
 }
 
 /// Told when positions move or the partition goes offline. Called on whatever thread did it, without
@@ -78,167 +112,193 @@ pub enum LogState {
 }
 
 impl PartitionLog {
-    /// Creates the directory and first segment of a new partition, durable on return.
-    /// Waits for the disk.
-    ///
-    /// # Errors
-    /// What the disk says; a directory that exists already.
-    pub fn create(
-        directory: &Arc<DataDirectory>,
-        partition: TopicPartition,
-        topic_id: TopicId,
-        config: Arc<LogConfig>,
-    ) -> Result<Arc<Self>, StorageError> {
-        let _ = (directory, topic_id, config, &partition);
-        todo!()
-    }
-
     /// Which partition this is.
     #[must_use]
     pub fn partition(&self) -> &TopicPartition {
         &self.partition
     }
 
+    /// Which life of its topic it belongs to.
+    #[must_use]
+    pub fn topic_id(&self) -> TopicId {
+        self.topic_id
+    }
+
+    /// Its directory.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
     /// Who is told of progress. Replaces an earlier one.
     pub fn set_observer(&self, observer: Arc<dyn LogObserver>) {
-        let _ = observer;
-        todo!()
+        *self
+            .observer
+            .write()
+            .unwrap_or_else(PoisonError::into_inner) = Some(observer);
     }
 
     /// Replaces the settings for all later operations.
     pub fn set_config(&self, config: Arc<LogConfig>) {
-        let _ = config;
-        todo!()
+        *self.config.write().unwrap_or_else(PoisonError::into_inner) = config;
     }
 
     /// The settings in force.
     #[must_use]
     pub fn config(&self) -> Arc<LogConfig> {
-        todo!()
+        Arc::clone(&self.config.read().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// The published positions.
     #[must_use]
     pub fn positions(&self) -> Positions {
-        todo!()
+        self.view().positions
     }
 
     /// Whether it serves.
     #[must_use]
     pub fn state(&self) -> LogState {
-        todo!()
+        match self.offline.get() {
+            Some(offline) => LogState::Offline(offline.clone()),
+            None if self.closed.load(Ordering::Acquire) => LogState::Closed,
+            None => LogState::Online,
+        }
     }
 
-    /// Bytes of record batches on disk.
+    /// Bytes of record batches on disk; 0 when it cannot be opened. Opens the partition when it was not
+    /// used yet.
     #[must_use]
     pub fn size_bytes(&self) -> u64 {
-        todo!()
+        self.opened_view().map_or(0, |view| {
+            let sizes = view.segments.iter().map(|segment| segment.size_bytes());
+            sizes.sum()
+        })
     }
 
-    /// Segments on disk, the active one included.
+    /// Segments on disk, the active one included; 0 when it cannot be opened. Opens the partition when
+    /// it was not used yet.
     #[must_use]
     pub fn segment_count(&self) -> usize {
-        todo!()
+        self.opened_view().map_or(0, |view| view.segments.len())
     }
 
-    /// Flushes everything appended so far on this thread and returns the flushed offset.
-    /// Waits for the disk.
-    ///
-    /// # Errors
-    /// A failed flush takes the partition offline: it is never retried.
-    pub fn flush(&self) -> Result<Offset, StorageError> {
-        todo!()
+    pub(crate) fn weak(&self) -> Weak<Self> {
+        Weak::clone(&self.me)
     }
 
-    /// Asks the directory's flusher to flush; the observer hears of it. Never blocks.
-    /// Appends to an fsync topic do this themselves.
-    pub fn request_flush(&self) {
-        todo!()
+    pub(crate) fn flush_ticket(&self) -> &FlushTicket {
+        &self.ticket
     }
 
-    /// Removes everything from `offset` on, without waiting for readers. Waits for the disk.
-    ///
-    /// # Errors
-    /// What the disk says.
-    pub fn truncate_to(&self, offset: Offset) -> Result<(), StorageError> {
-        let _ = offset;
-        todo!()
+    pub(crate) fn is_serving(&self) -> bool {
+        self.offline.get().is_none() && !self.closed.load(Ordering::Acquire)
     }
 
-    /// Removes everything and starts anew at `offset`. Waits for the disk.
-    ///
-    /// # Errors
-    /// What the disk says.
-    pub fn truncate_fully_and_start_at(&self, offset: Offset) -> Result<(), StorageError> {
-        let _ = offset;
-        todo!()
+    fn check_serving(&self) -> Result<(), StorageError> {
+        match self.state() {
+            LogState::Online => Ok(()),
+            LogState::Offline(offline) => Err(offline.into()),
+            LogState::Closed => Err(StorageError::Closed),
+        }
     }
 
-    /// Moves log_start up to `offset` (durable on return), and removes segments wholly below it.
-    /// Returns the new log_start. The caller bounds `offset` by the high watermark. Waits for the disk.
-    ///
-    /// # Errors
-    /// [`crate::ReadError::OutOfRange`] beyond the log's end; what the disk says.
-    pub fn delete_records(&self, offset: Offset) -> Result<Offset, crate::ReadError> {
-        let _ = offset;
-        todo!()
+    fn view(&self) -> RwLockReadGuard<'_, View> {
+        self.view.read().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Removes old segments by time and size, none that reaches past `high_watermark`. Returns how
-    /// many. Waits for the disk.
-    ///
-    /// # Errors
-    /// What the disk says.
-    pub fn apply_retention(
-        &self,
-        now_ms: i64,
-        high_watermark: Offset,
-    ) -> Result<usize, StorageError> {
-        let _ = (now_ms, high_watermark);
-        todo!()
+    /// Changes what readers see, and asserts the order of the positions.
+    fn publish<T>(&self, change: impl FnOnce(&mut View) -> T) -> T {
+        let mut view: RwLockWriteGuard<'_, View> =
+            self.view.write().unwrap_or_else(PoisonError::into_inner);
+        let result = change(&mut view);
+        view.positions.assert_in_order();
+        result
     }
 
-    /// Rolls the active segment when `segment.ms` says so. Waits for the disk.
-    ///
-    /// # Errors
-    /// What the disk says.
-    pub fn roll_if_due(&self, now_ms: i64) -> Result<bool, StorageError> {
-        let _ = now_ms;
-        todo!()
+    /// A snapshot of the view, opened.
+    fn opened_view(&self) -> Result<View, StorageError> {
+        self.check_serving()?;
+        let view = self.view().clone();
+        if view.is_opened() {
+            return Ok(view);
+        }
+        drop(self.writer()?);
+        Ok(self.view().clone())
     }
 
-    /// Closes files and maps and gives preallocated blocks back if nothing was appended or read
-    /// since the last call. Waits for the disk.
-    pub fn release_idle_resources(&self) {
-        todo!()
+    fn segment_deps(&self) -> SegmentDeps {
+        SegmentDeps {
+            io: Arc::clone(self.directory.io()),
+            dir: Arc::clone(&self.path),
+            open_segments: Arc::clone(&self.directory.open_segments),
+            interval_bytes: u64::from(self.config().index_interval_bytes),
+        }
     }
 
-    /// Flushes, writes snapshots, gives preallocated blocks back; nothing is accepted afterwards.
-    /// Returns what the clean-shutdown marker says of this partition. Waits for the disk.
-    ///
-    /// # Errors
-    /// What the disk says; then the partition must not be listed in the marker.
-    pub fn close(&self) -> Result<ClosedLog, StorageError> {
-        todo!()
+    /// Tells the observer; no lock may be held.
+    fn notify(&self) {
+        if let Some(observer) = self.observer() {
+            observer.advanced();
+        }
     }
 
-    /// Renames the directory to a deletion name, durable on return, and removes its files in the
-    /// background. Waits for the disk.
-    ///
-    /// # Errors
-    /// What the disk says.
-    pub fn delete(&self) -> Result<(), StorageError> {
-        todo!()
+    fn observer(&self) -> Option<Arc<dyn LogObserver>> {
+        self.observer
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+
+    /// Takes the partition offline; the first reason is kept.
+    fn go_offline(&self, reason: &str) -> Offline {
+        let offline = Offline {
+            reason: Arc::from(reason),
+        };
+        let first = self.offline.set(offline.clone()).is_ok();
+        if first {
+            tracing::error!(partition = %self.name, reason, "partition is offline");
+            let counters = &self.directory.counters;
+            counters.offline_partitions.fetch_add(1, Ordering::Relaxed);
+            self.directory.tail_cache.clear(&self.tail);
+            self.flush.give_up(&self.directory.unflushed_bytes);
+            if let Some(observer) = self.observer() {
+                observer.went_offline(&offline);
+            }
+        }
+        self.offline.get().cloned().unwrap_or(offline)
+    }
+
+    /// What a failed write means: a full disk is a state of the directory, anything else takes the
+    /// partition offline.
+    fn write_failed(&self, operation: &'static str, path: &Path, error: io::Error) -> StorageError {
+        if is_full_error(&error) {
+            self.directory.enter_full();
+            return self.directory.full_error();
+        }
+        if error.kind() == io::ErrorKind::QuotaExceeded {
+            return StorageError::OpenSegmentsExhausted {
+                max: self.directory.open_segments.segments_max(),
+            };
+        }
+        let failed = StorageError::io(operation, path, error);
+        self.go_offline(&failed.to_string());
+        failed
+    }
+
+    /// What a failed read means: only this operation fails.
+    fn read_failed(&self, path: &Path, error: io::Error) -> StorageError {
+        if error.kind() == io::ErrorKind::QuotaExceeded {
+            return StorageError::OpenSegmentsExhausted {
+                max: self.directory.open_segments.segments_max(),
+            };
+        }
+        StorageError::io("read", path, error)
     }
 }
 
-/// What a clean-shutdown marker says of a partition.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ClosedLog {
-    /// First readable offset.
-    pub log_start: Offset,
-    /// Offset that the next record gets.
-    pub log_end: Offset,
-    /// Newest leader epoch in the log, -1 when there is none.
-    pub leader_epoch: i32,
+impl Drop for PartitionLog {
+    fn drop(&mut self) {
+        self.directory.tail_cache.clear(&self.tail);
+        self.flush.give_up(&self.directory.unflushed_bytes);
+    }
 }

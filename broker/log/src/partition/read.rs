@@ -1,10 +1,22 @@
-//! Reading whole batches.
+//! Reading whole batches, from the tail cache or from the segments' files.
+
+use std::{
+    ops::Range,
+    path::PathBuf,
+    sync::{Arc, atomic::Ordering},
+};
 
 use bytes::Bytes;
-use millstream_proto::Offset;
+use millstream_proto::{Offset, record::BatchIter};
 
-use super::{PartitionLog, Positions};
-use crate::{error::ReadError, io::Map};
+use crate::{
+    error::{ReadError, StorageError},
+    io::Map,
+    segment::{Segment, Source},
+    walk::{self, Continuity, Walk},
+};
+
+use super::{PartitionLog, Positions, view::View};
 
 /// What to read.
 #[derive(Debug, Clone, Copy)]
@@ -34,20 +46,21 @@ pub struct ReadBatches {
 /// Contiguous bytes of whole batches.
 #[derive(Debug, Clone)]
 pub enum Slice {
-    /// From memory: checked when it was appended.
+    /// From memory: checked when it was appended, or by [`ReadBatches::load`].
     Cached(Bytes),
-    /// A range of a mapped segment.
-    Mapped(MappedRange),
+    /// A range of a segment's file, not yet checked.
+    Stored(StoredRange),
 }
 
-/// Contiguous whole batches in a mapped segment, not yet checked.
+/// Contiguous whole batches in a segment's file. Keeps the segment's bytes from being cut.
 #[derive(Debug, Clone)]
-pub struct MappedRange {
-    map: Map,
-    range: std::ops::Range<u64>,
+pub struct StoredRange {
+    segment: Arc<Segment>,
+    source: Source,
+    range: Range<u64>,
 }
 
-impl MappedRange {
+impl StoredRange {
     /// Length in bytes.
     #[must_use]
     pub fn len(&self) -> u64 {
@@ -60,41 +73,368 @@ impl MappedRange {
         self.range.is_empty()
     }
 
-    /// The map, for a plaintext socket.
+    /// The map and the range in it, for a plaintext socket; `None` where the bytes are not mapped and
+    /// [`StoredRange::load`] is the way.
     #[must_use]
-    pub fn map(&self) -> &Map {
-        &self.map
+    pub fn mapped(&self) -> Option<(&Map, Range<u64>)> {
+        match &self.source {
+            Source::Map(map) => Some((map, self.range.clone())),
+            Source::File(_) => None,
+        }
+    }
+
+    /// Copies the bytes and checks the CRC of every batch. Waits for the disk when they are cold.
+    ///
+    /// # Errors
+    /// [`StorageError::Corrupt`] with the position of the first bad batch.
+    pub fn load(&self) -> Result<Bytes, StorageError> {
+        match self.load_valid()? {
+            (bytes, None) => Ok(bytes),
+            (_, Some(corrupt)) => Err(corrupt),
+        }
+    }
+
+    /// The valid batches at the start of the range, and what is wrong with the next one.
+    fn load_valid(&self) -> Result<(Bytes, Option<StorageError>), StorageError> {
+        let path = self.segment.log_path();
+        let bytes = walk::copy(&self.source, &path, &self.range).inspect_err(|_| {
+            // A map that faulted stays poisoned: the next read makes a new one.
+            self.segment.drop_map();
+        })?;
+        let mut batches = BatchIter::new(&bytes);
+        let mut valid = 0;
+        let reason = loop {
+            match batches.next() {
+                None => return Ok((bytes, None)),
+                Some(Err(error)) => break error.to_string(),
+                Some(Ok(batch)) => match batch.verify_crc() {
+                    Ok(()) => valid = batches.position(),
+                    Err(error) => break error.to_string(),
+                },
+            }
+        };
+        let corrupt = StorageError::Corrupt {
+            file: path,
+            position: self.range.start + u64::try_from(valid).unwrap_or(u64::MAX),
+            reason,
+        };
+        Ok((bytes.slice(..valid), Some(corrupt)))
     }
 }
 
 impl ReadBatches {
-    /// Copies everything out of the maps under their guard, checks the CRC of every batch that does
-    /// not come from memory, and returns the bytes. Waits for the disk when a range is cold.
+    /// Copies everything out of the files, checks the CRC of every batch that does not come from
+    /// memory, and returns the same batches in memory. Where a later batch is corrupt, those before it
+    /// are returned. Waits for the disk when a range is cold.
     ///
     /// # Errors
-    /// Corruption; a file that shrank underneath (only this read fails).
+    /// The first batch is corrupt; a file that shrank underneath (only this read fails).
+    pub fn load(mut self) -> Result<Self, ReadError> {
+        let stored = std::mem::take(&mut self.slices);
+        self.size_bytes = 0;
+        for slice in stored {
+            let (bytes, corrupt) = match slice {
+                Slice::Cached(bytes) => (bytes, None),
+                Slice::Stored(range) => range.load_valid()?,
+            };
+            self.size_bytes += bytes.len();
+            if !bytes.is_empty() {
+                self.slices.push(Slice::Cached(bytes));
+            }
+            if let Some(corrupt) = corrupt {
+                if self.slices.is_empty() {
+                    return Err(corrupt.into());
+                }
+                self.next_offset = self.last_cached_offset().unwrap_or(self.next_offset);
+                break;
+            }
+        }
+        Ok(self)
+    }
+
+    /// [`ReadBatches::load`], and only the bytes.
+    ///
+    /// # Errors
+    /// As [`ReadBatches::load`].
     pub fn into_bytes(self) -> Result<Vec<Bytes>, ReadError> {
-        todo!()
+        let loaded = self.load()?;
+        let bytes = loaded.slices.into_iter().filter_map(|slice| match slice {
+            Slice::Cached(bytes) => Some(bytes),
+            Slice::Stored(_) => None,
+        });
+        Ok(bytes.collect())
+    }
+
+    /// Offset after the last batch in memory.
+    fn last_cached_offset(&self) -> Option<Offset> {
+        let Some(Slice::Cached(bytes)) = self.slices.last() else {
+            return None;
+        };
+        let last = BatchIter::new(bytes).last()?.ok()?;
+        last.last_offset().checked_add(1)
     }
 }
 
 impl PartitionLog {
     /// Reads from memory only; never blocks. `None` when the disk is needed: call
-    /// [`PartitionLog::read`] and [`ReadBatches::into_bytes`] where blocking is allowed.
+    /// [`PartitionLog::read`] and [`ReadBatches::load`] where blocking is allowed.
     ///
     /// # Errors
     /// An offset out of range, an offline partition.
     pub fn read_cached(&self, request: &ReadRequest) -> Result<Option<ReadBatches>, ReadError> {
-        let _ = request;
-        todo!()
+        self.check_serving()?;
+        let positions = self.positions();
+        check_range(request.offset, &positions)?;
+        let end = request.end_exclusive.min(positions.log_end);
+        if request.offset >= end {
+            return Ok(Some(ReadBatches::nothing(request.offset, positions)));
+        }
+        let hit =
+            self.directory
+                .tail_cache
+                .read(&self.tail, request.offset, request.max_bytes, end);
+        Ok(hit.map(|hit| {
+            self.used.store(true, Ordering::Relaxed);
+            let next_offset = if hit.slices.is_empty() {
+                request.offset
+            } else {
+                hit.last_offset.checked_add(1).unwrap_or(Offset::MAX)
+            };
+            ReadBatches {
+                slices: hit.slices.into_iter().map(Slice::Cached).collect(),
+                size_bytes: hit.size_bytes,
+                next_offset,
+                positions,
+            }
+        }))
     }
 
-    /// Reads whole batches from memory or maps. Waits for the disk when the range is cold.
+    /// Reads whole batches from memory or from the segments' files. Waits for the disk when the range
+    /// is cold.
     ///
     /// # Errors
     /// An offset out of range, corruption, an offline partition, what the disk says.
     pub fn read(&self, request: &ReadRequest) -> Result<ReadBatches, ReadError> {
-        let _ = request;
-        todo!()
+        if let Some(cached) = self.read_cached(request)? {
+            return Ok(cached);
+        }
+        self.used.store(true, Ordering::Relaxed);
+        let view = self.opened_view()?;
+        check_range(request.offset, &view.positions)?;
+        let read = self.read_stored(request, &view);
+        if let Err(ReadError::Storage(StorageError::Corrupt { .. })) = &read {
+            let counters = &self.directory.counters;
+            counters.corrupt_reads.fetch_add(1, Ordering::Relaxed);
+        }
+        read
     }
+
+    fn read_stored(&self, request: &ReadRequest, view: &View) -> Result<ReadBatches, ReadError> {
+        let end = request.end_exclusive.min(view.positions.log_end);
+        let mut found = ReadBatches::nothing(request.offset, view.positions);
+        let first = view.segment_index(request.offset).unwrap_or(0);
+        for (index, segment) in view.segments.iter().enumerate().skip(first) {
+            if found.next_offset >= end || (index > first && found.size_bytes >= request.max_bytes)
+            {
+                break;
+            }
+            let sealed = index + 1 < view.segments.len();
+            let wanted = ReadRequest {
+                offset: found.next_offset.max(segment.base_offset()),
+                max_bytes: request.max_bytes - found.size_bytes.min(request.max_bytes),
+                end_exclusive: end,
+            };
+            let is_first = found.slices.is_empty();
+            match self.read_segment(segment, sealed, &wanted, view, is_first) {
+                Ok(Some((range, next_offset))) => {
+                    found.size_bytes += usize::try_from(range.len()).unwrap_or(usize::MAX);
+                    found.next_offset = next_offset;
+                    found.slices.push(Slice::Stored(range));
+                }
+                Ok(None) if is_first => {}
+                Ok(None) => break,
+                Err(error) if is_first => return Err(error.into()),
+                // What comes before the damage is served; the next read starts at it.
+                Err(_) => break,
+            }
+        }
+        Ok(found)
+    }
+
+    /// The batches of one segment from the one that contains the offset; `None` when none fits.
+    fn read_segment(
+        &self,
+        segment: &Arc<Segment>,
+        sealed: bool,
+        wanted: &ReadRequest,
+        view: &View,
+        is_first: bool,
+    ) -> Result<Option<(StoredRange, Offset)>, StorageError> {
+        self.refuse_corrupt(view, wanted.offset)?;
+        let size_bytes = segment.size_bytes();
+        let path = segment.log_path();
+        let source = segment
+            .source(size_bytes, sealed)
+            .map_err(|error| self.source_failed(path.clone(), size_bytes, error))?;
+        let start = self.locate(segment, &source, size_bytes, wanted.offset)?;
+        let mut walk = Walk::new(source.clone(), path, start.position, size_bytes);
+        let mut continuity = start.continuity;
+        let max_bytes = u64::try_from(wanted.max_bytes).unwrap_or(u64::MAX);
+        let mut range: Option<Range<u64>> = None;
+        let mut next_offset = wanted.offset;
+        while let Some(batch) =
+            self.next_checked(&mut walk, &mut continuity, view, range.is_some())?
+        {
+            let header = &batch.header;
+            if header.last_offset() < wanted.offset {
+                continue;
+            }
+            let from = range.as_ref().map_or(batch.position, |range| range.start);
+            let fits = batch.end() - from <= max_bytes || (is_first && range.is_none());
+            if header.last_offset() >= wanted.end_exclusive || !fits {
+                break;
+            }
+            range = Some(from..batch.end());
+            next_offset = header.last_offset().checked_add(1).unwrap_or(Offset::MAX);
+        }
+        let found = range.map(|range| StoredRange {
+            segment: Arc::clone(segment),
+            source,
+            range,
+        });
+        Ok(found.map(|found| (found, next_offset)))
+    }
+
+    /// The next header, checked by continuity. After the first batch was found damage ends the range
+    /// instead of failing the read.
+    fn next_checked(
+        &self,
+        walk: &mut Walk,
+        continuity: &mut Continuity,
+        view: &View,
+        has_batches: bool,
+    ) -> Result<Option<walk::Located>, StorageError> {
+        let next = walk.next().and_then(|batch| {
+            let Some(batch) = batch else { return Ok(None) };
+            let epoch = view.epochs.epoch_at(batch.header.base_offset());
+            match continuity.check(&batch.header, epoch) {
+                Ok(()) => Ok(Some(batch)),
+                Err(reason) => Err(StorageError::Corrupt {
+                    file: walk.path().to_path_buf(),
+                    position: batch.position,
+                    reason,
+                }),
+            }
+        });
+        match next {
+            Err(_) if has_batches => Ok(None),
+            other => other,
+        }
+    }
+
+    /// Where to start walking for an offset: a position that the index gives and the batch there
+    /// confirms, else the segment's start.
+    pub(super) fn locate(
+        &self,
+        segment: &Arc<Segment>,
+        source: &Source,
+        size_bytes: u64,
+        offset: Offset,
+    ) -> Result<Start, StorageError> {
+        let path = segment.log_path();
+        let mut from_start = Start {
+            position: 0,
+            continuity: Continuity {
+                expected: Some(segment.base_offset()),
+                compacted: self.config().cleanup_compact,
+            },
+        };
+        for attempt in 0..2 {
+            let entry = segment
+                .with_indexes(|indexes| indexes.offset.lookup(offset))
+                .map_err(|error| self.read_failed(&path, error))?;
+            if !segment.take_index_damaged() {
+                let Some(entry) = entry else {
+                    return Ok(from_start);
+                };
+                let position = u64::from(entry.position);
+                let mut walk = Walk::new(source.clone(), path.clone(), position, size_bytes);
+                if let Ok(Some(batch)) = walk.next()
+                    && batch.header.last_offset() == entry.last_offset
+                {
+                    from_start.position = position;
+                    from_start.continuity.expected = Some(batch.header.base_offset());
+                    return Ok(from_start);
+                }
+            }
+            if attempt == 0 {
+                tracing::warn!(file = %path.display(), "offset index does not fit the log, it is rebuilt");
+                if walk::rebuild_indexes(segment).is_err() {
+                    // The log itself is damaged somewhere: walk it from the start as far as it goes.
+                    return Ok(from_start);
+                }
+            }
+        }
+        Ok(from_start)
+    }
+
+    fn refuse_corrupt(&self, view: &View, offset: Offset) -> Result<(), StorageError> {
+        match view
+            .corrupt
+            .iter()
+            .find(|range| range.offsets.contains(&offset))
+        {
+            None => Ok(()),
+            Some(range) => Err(StorageError::Corrupt {
+                file: range.file.clone(),
+                position: range.bytes.start,
+                reason: range.reason.clone(),
+            }),
+        }
+    }
+
+    pub(super) fn source_failed(
+        &self,
+        file: PathBuf,
+        size_bytes: u64,
+        error: std::io::Error,
+    ) -> StorageError {
+        if error.kind() == std::io::ErrorKind::InvalidInput {
+            return StorageError::Corrupt {
+                file,
+                position: size_bytes,
+                reason: error.to_string(),
+            };
+        }
+        self.read_failed(&file, error)
+    }
+}
+
+/// Where a walk starts, and what its first batch must be.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Start {
+    pub(super) position: u64,
+    pub(super) continuity: Continuity,
+}
+
+impl ReadBatches {
+    fn nothing(offset: Offset, positions: Positions) -> Self {
+        Self {
+            slices: Vec::new(),
+            size_bytes: 0,
+            next_offset: offset,
+            positions,
+        }
+    }
+}
+
+pub(super) fn check_range(offset: Offset, positions: &Positions) -> Result<(), ReadError> {
+    if offset < positions.log_start || offset > positions.log_end {
+        return Err(ReadError::OutOfRange {
+            requested: offset,
+            log_start: positions.log_start,
+            log_end: positions.log_end,
+        });
+    }
+    Ok(())
 }

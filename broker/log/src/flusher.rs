@@ -1,0 +1,188 @@
+//! [`Flusher`]: group commit. A bounded pool of threads that flushes dirty partitions in parallel.
+//!
+//! A partition is in the queue at most once. Requests that arrive while it is being flushed join the
+//! next flush of it, however many they are, so throughput does not fall with the number of waiters.
+//!
+//! ```text
+//!   idle --request--> queued --a thread takes it--> running --done--> idle
+//!                                                     | request
+//!                                                     v
+//!                                                   again --done--> queued
+//! ```
+
+use std::{
+    collections::VecDeque,
+    io, mem,
+    sync::{
+        Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak,
+        atomic::{AtomicU8, Ordering},
+    },
+    thread::{self, JoinHandle},
+};
+
+use crate::partition::PartitionLog;
+
+const IDLE: u8 = 0;
+const QUEUED: u8 = 1;
+const RUNNING: u8 = 2;
+const AGAIN: u8 = 3;
+
+/// Where a partition is in the flusher's queue.
+#[derive(Debug, Default)]
+pub(crate) struct FlushTicket(AtomicU8);
+
+impl FlushTicket {
+    /// True when the partition must be put into the queue.
+    fn request(&self) -> bool {
+        self.0
+            .fetch_update(Ordering::AcqRel, Ordering::Acquire, |state| match state {
+                IDLE => Some(QUEUED),
+                RUNNING => Some(AGAIN),
+                _ => None,
+            })
+            == Ok(IDLE)
+    }
+
+    fn start(&self) {
+        self.0.store(RUNNING, Ordering::Release);
+    }
+
+    /// True when the partition must be put into the queue again.
+    fn finish(&self) -> bool {
+        let again = |state| Some(if state == AGAIN { QUEUED } else { IDLE });
+        self.0
+            .fetch_update(Ordering::AcqRel, Ordering::Acquire, again)
+            == Ok(AGAIN)
+    }
+}
+
+/// The queue and its threads.
+#[derive(Debug)]
+pub(crate) struct Flusher {
+    threads_max: usize,
+    queue: Mutex<Queue>,
+    arrived: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct Queue {
+    pending: VecDeque<Weak<PartitionLog>>,
+    threads: Vec<JoinHandle<()>>,
+    waiting: usize,
+    stopped: bool,
+}
+
+impl Flusher {
+    /// Threads are started when they are first needed; with `threads_max` 0 nothing is flushed here.
+    pub(crate) fn new(threads_max: usize) -> Arc<Self> {
+        Arc::new(Self {
+            threads_max,
+            queue: Mutex::default(),
+            arrived: Condvar::new(),
+        })
+    }
+
+    /// Asks for a flush of everything the partition appended so far. Never blocks for the disk.
+    pub(crate) fn request(self: &Arc<Self>, log: &PartitionLog) {
+        if self.threads_max > 0 && log.flush_ticket().request() {
+            self.enqueue(log.weak());
+        }
+    }
+
+    fn enqueue(self: &Arc<Self>, log: Weak<PartitionLog>) {
+        let mut queue = self.lock();
+        if queue.stopped {
+            return;
+        }
+        queue.pending.push_back(log);
+        if queue.pending.len() > queue.waiting && queue.threads.len() < self.threads_max {
+            let flusher = Arc::clone(self);
+            let name = format!("log-flush-{}", queue.threads.len());
+            match thread::Builder::new()
+                .name(name)
+                .spawn(move || flusher.run())
+            {
+                Ok(thread) => queue.threads.push(thread),
+                Err(error) => self.report_no_thread(&queue, &error),
+            }
+        }
+        drop(queue);
+        self.arrived.notify_one();
+    }
+
+    fn report_no_thread(&self, queue: &Queue, error: &io::Error) {
+        tracing::error!(
+            %error, threads = queue.threads.len(), threads_max = self.threads_max,
+            "cannot start a flush thread",
+        );
+    }
+
+    fn run(self: Arc<Self>) {
+        while let Some(log) = self.next() {
+            let Some(log) = log.upgrade() else { continue };
+            log.flush_ticket().start();
+            // A failure took the partition offline, which its observer was told.
+            let _ = log.flush();
+            if log.flush_ticket().finish() {
+                self.enqueue(log.weak());
+            }
+        }
+    }
+
+    fn next(&self) -> Option<Weak<PartitionLog>> {
+        let mut queue = self.lock();
+        loop {
+            if let Some(log) = queue.pending.pop_front() {
+                return Some(log);
+            }
+            if queue.stopped {
+                return None;
+            }
+            queue.waiting += 1;
+            queue = self
+                .arrived
+                .wait(queue)
+                .unwrap_or_else(PoisonError::into_inner);
+            queue.waiting -= 1;
+        }
+    }
+
+    /// Flushes what is queued, then ends the threads and waits for them.
+    pub(crate) fn stop(&self) {
+        let threads = {
+            let mut queue = self.lock();
+            queue.stopped = true;
+            mem::take(&mut queue.threads)
+        };
+        self.arrived.notify_all();
+        for thread in threads {
+            if thread.thread().id() != thread::current().id() {
+                // A thread that panicked has taken its partition offline already.
+                let _ = thread.join();
+            }
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Queue> {
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_partition_is_queued_at_most_once() {
+        let ticket = FlushTicket::default();
+        assert!(ticket.request());
+        assert!(!ticket.request());
+        ticket.start();
+        assert!(!ticket.request(), "joins the next flush");
+        assert!(!ticket.request());
+        assert!(ticket.finish(), "queued again once");
+        ticket.start();
+        assert!(!ticket.finish());
+        assert!(ticket.request());
+    }
+}

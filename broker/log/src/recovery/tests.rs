@@ -1,1 +1,0 @@
-//! Recovery, state by state.

@@ -1,0 +1,461 @@
+//! [`Segment`]: one segment of a live log: what is published of it, and its handles while it has any.
+//!
+//! A segment's published bytes never change: appends publish more of them, a truncation replaces the
+//! segment by another one of the same file. File, map and indexes are opened when first needed and
+//! given up when the directory's bounds ask for it; a segment with unflushed bytes keeps its file.
+
+use std::{
+    io,
+    path::{Path, PathBuf},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+};
+
+use millstream_proto::Offset;
+
+use crate::{
+    index::{SegmentIndexes, TransactionIndex},
+    io::{LogFile, LogIo, Map, OpenMode},
+    layout::FileKind,
+    resources::{MapPermit, OpenPermit, OpenSegments, exhausted},
+    segment_meta::SegmentMeta,
+};
+
+/// Index entries that wait in memory before they are written: they are hints, so they may be late.
+const PENDING_ENTRIES_MAX: u64 = 128;
+/// The active segment is mapped anew once this much was published beyond its map; until then what is
+/// not mapped is read.
+const REMAP_BYTES: u64 = 4 << 20;
+
+/// One segment of a live log.
+#[derive(Debug)]
+pub(crate) struct Segment {
+    io: Arc<dyn LogIo>,
+    dir: Arc<Path>,
+    open_segments: Arc<OpenSegments>,
+    base_offset: Offset,
+    interval_bytes: u64,
+    meta: Mutex<SegmentMeta>,
+    handles: Mutex<Handles>,
+    last_used: AtomicU64,
+    /// Bytes were written that no flush covers.
+    dirty: AtomicBool,
+    /// The file holds stale batches beyond this size; cut when the last reader is gone.
+    stale_tail: Mutex<Option<(Arc<dyn LogFile>, u64)>>,
+}
+
+#[derive(Debug, Default)]
+struct Handles {
+    file: Option<(Arc<dyn LogFile>, OpenPermit)>,
+    map: Option<(Map, u64, MapPermit)>,
+    indexes: Option<Box<SegmentIndexes>>,
+    transactions: Option<Box<TransactionIndex>>,
+    /// Published bytes when index entries were last written.
+    indexed_bytes: u64,
+    /// The index files did not fit the log and wait for a rebuild.
+    index_damaged: bool,
+}
+
+/// Where bytes of a segment come from.
+#[derive(Debug, Clone)]
+pub(crate) enum Source {
+    /// A map of at least the published bytes asked for.
+    Map(Map),
+    /// The file, where mapping does not pay or is not allowed.
+    File(Arc<dyn LogFile>),
+}
+
+/// What all segments of a partition share.
+#[derive(Debug, Clone)]
+pub(crate) struct SegmentDeps {
+    pub(crate) io: Arc<dyn LogIo>,
+    pub(crate) dir: Arc<Path>,
+    pub(crate) open_segments: Arc<OpenSegments>,
+    pub(crate) interval_bytes: u64,
+}
+
+impl Segment {
+    /// A segment whose files exist.
+    pub(crate) fn new(deps: &SegmentDeps, meta: SegmentMeta) -> Arc<Self> {
+        Arc::new(Self {
+            io: Arc::clone(&deps.io),
+            dir: Arc::clone(&deps.dir),
+            open_segments: Arc::clone(&deps.open_segments),
+            base_offset: meta.base_offset,
+            interval_bytes: deps.interval_bytes,
+            meta: Mutex::new(meta),
+            handles: Mutex::new(Handles::default()),
+            last_used: AtomicU64::new(0),
+            dirty: AtomicBool::new(false),
+            stale_tail: Mutex::new(None),
+        })
+    }
+
+    /// A new, empty segment: creates its files. Durable only once the directory is synced.
+    pub(crate) fn create(deps: &SegmentDeps, base_offset: Offset) -> io::Result<Arc<Self>> {
+        let segment = Self::new(deps, SegmentMeta::empty(base_offset));
+        let permit = segment.open_segments.open_permit().ok_or_else(exhausted)?;
+        let file = segment.io.open(&segment.log_path(), OpenMode::CreateNew)?;
+        if let Err(error) = segment.create_indexes() {
+            segment.remove_files();
+            return Err(error);
+        }
+        {
+            let mut handles = segment.handles();
+            handles.file = Some((file, permit));
+            handles.indexes = Some(Box::new(SegmentIndexes::new(
+                base_offset,
+                deps.interval_bytes,
+            )));
+            handles.transactions = Some(Box::default());
+        }
+        segment.touch();
+        segment.open_segments.register(&segment);
+        Ok(segment)
+    }
+
+    fn create_indexes(&self) -> io::Result<()> {
+        for kind in [FileKind::OffsetIndex, FileKind::TimeIndex] {
+            let file = self.io.open(&self.path_of(kind), OpenMode::Create)?;
+            file.set_len(0)?;
+        }
+        Ok(())
+    }
+
+    /// Removes the names of its files, as far as they exist; open handles and maps stay valid.
+    /// Returns the first failure.
+    pub(crate) fn remove_files(&self) -> Option<io::Error> {
+        let mut failure = None;
+        for kind in FileKind::ALL {
+            match self.io.remove_file(&self.path_of(kind)) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                    failure.get_or_insert(error);
+                }
+                _ => {}
+            }
+        }
+        failure
+    }
+
+    pub(crate) fn base_offset(&self) -> Offset {
+        self.base_offset
+    }
+
+    pub(crate) fn path_of(&self, kind: FileKind) -> PathBuf {
+        kind.path(&self.dir, self.base_offset)
+    }
+
+    pub(crate) fn log_path(&self) -> PathBuf {
+        self.path_of(FileKind::Log)
+    }
+
+    /// What is published of it.
+    pub(crate) fn meta(&self) -> SegmentMeta {
+        *self.lock_meta()
+    }
+
+    pub(crate) fn size_bytes(&self) -> u64 {
+        self.lock_meta().size_bytes
+    }
+
+    pub(crate) fn end_offset(&self) -> Offset {
+        self.lock_meta().end_offset()
+    }
+
+    pub(crate) fn is_dirty(&self) -> bool {
+        self.dirty.load(Ordering::Acquire)
+    }
+
+    /// Clears the mark before a flush: bytes written from now on need another one.
+    pub(crate) fn take_dirty(&self) -> bool {
+        self.dirty.swap(false, Ordering::AcqRel)
+    }
+
+    pub(crate) fn mark_dirty(&self) {
+        self.dirty.store(true, Ordering::Release);
+    }
+
+    pub(crate) fn last_used(&self) -> u64 {
+        self.last_used.load(Ordering::Relaxed)
+    }
+
+    fn touch(&self) {
+        self.last_used
+            .store(self.open_segments.tick(), Ordering::Relaxed);
+    }
+
+    pub(crate) fn is_open(&self) -> bool {
+        let handles = self.handles();
+        handles.file.is_some() || handles.map.is_some()
+    }
+
+    /// The file for writing, marked dirty so that it stays open until a flush covers it.
+    pub(crate) fn file_for_append(self: &Arc<Self>) -> io::Result<Arc<dyn LogFile>> {
+        self.touch();
+        let mut handles = self.handles();
+        if let Some((file, _)) = &handles.file {
+            self.mark_dirty();
+            return Ok(Arc::clone(file));
+        }
+        drop(handles);
+        let file = self.open_file()?;
+        handles = self.handles();
+        // The bounds may have closed it in between: the mark and the handle belong together.
+        if handles.file.is_none() {
+            let permit = self.open_segments.open_permit().ok_or_else(exhausted)?;
+            handles.file = Some((Arc::clone(&file), permit));
+        }
+        self.mark_dirty();
+        Ok(file)
+    }
+
+    /// The file, opened when it is not.
+    pub(crate) fn open_file(self: &Arc<Self>) -> io::Result<Arc<dyn LogFile>> {
+        self.touch();
+        if let Some((file, _)) = &self.handles().file {
+            return Ok(Arc::clone(file));
+        }
+        let permit = self.open_segments.open_permit().ok_or_else(exhausted)?;
+        let file = self.io.open(&self.log_path(), OpenMode::Write)?;
+        let mut handles = self.handles();
+        if let Some((file, _)) = &handles.file {
+            return Ok(Arc::clone(file));
+        }
+        handles.file = Some((Arc::clone(&file), permit));
+        drop(handles);
+        self.open_segments.register(self);
+        Ok(file)
+    }
+
+    /// Publishes one more batch, written at the present end.
+    ///
+    /// # Errors
+    /// When the batch cannot be indexed; nothing is published then.
+    pub(crate) fn publish(
+        &self,
+        last_offset: Offset,
+        size_bytes: u64,
+        max_timestamp_ms: i64,
+    ) -> io::Result<()> {
+        let mut handles = self.handles();
+        self.load_indexes(&mut handles)?;
+        let mut meta = self.lock_meta();
+        if let Some(indexes) = &mut handles.indexes {
+            indexes
+                .add_batch(last_offset, meta.size_bytes, size_bytes, max_timestamp_ms)
+                .map_err(io::Error::other)?;
+        }
+        meta.add_batch(last_offset, size_bytes, max_timestamp_ms);
+        let published = meta.size_bytes;
+        drop(meta);
+        let handles = &mut *handles;
+        if let Some(indexes) = &mut handles.indexes
+            && published - handles.indexed_bytes >= PENDING_ENTRIES_MAX * self.interval_bytes
+        {
+            handles.indexed_bytes = published;
+            // A hint: when it cannot be written now (the disk is full) it stays pending.
+            let _ = self.write_pending(indexes);
+        }
+        Ok(())
+    }
+
+    /// Runs `f` on the segment's indexes, loaded or rebuilt when they are not in memory.
+    pub(crate) fn with_indexes<T>(&self, f: impl FnOnce(&SegmentIndexes) -> T) -> io::Result<T> {
+        let mut handles = self.handles();
+        self.load_indexes(&mut handles)?;
+        handles
+            .indexes
+            .as_deref()
+            .map(f)
+            .ok_or_else(|| io::Error::other("indexes are not loaded"))
+    }
+
+    /// Replaces indexes that do not fit the log.
+    pub(crate) fn replace_indexes(&self, indexes: SegmentIndexes) {
+        self.handles().indexes = Some(Box::new(indexes));
+    }
+
+    pub(crate) fn empty_indexes(&self) -> SegmentIndexes {
+        SegmentIndexes::new(self.base_offset, self.interval_bytes)
+    }
+
+    /// Runs `f` on the aborted transactions of the segment.
+    pub(crate) fn with_transactions<T>(
+        &self,
+        f: impl FnOnce(&mut TransactionIndex) -> T,
+    ) -> io::Result<T> {
+        let mut handles = self.handles();
+        if handles.transactions.is_none() {
+            let path = self.path_of(FileKind::TransactionIndex);
+            let bytes = crate::frame::read_file(&*self.io, &path)?.unwrap_or_default();
+            let mut index = TransactionIndex::decode(&bytes)
+                .map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;
+            index.truncate(self.end_offset());
+            handles.transactions = Some(Box::new(index));
+        }
+        handles
+            .transactions
+            .as_deref_mut()
+            .map(f)
+            .ok_or_else(|| io::Error::other("transaction index is not loaded"))
+    }
+
+    /// Adds the last time entry and writes what is pending, when the segment is rolled or closed.
+    pub(crate) fn seal_indexes(&self) -> io::Result<()> {
+        let mut handles = self.handles();
+        self.load_indexes(&mut handles)?;
+        if let Some(indexes) = &mut handles.indexes {
+            indexes.seal().map_err(io::Error::other)?;
+            self.write_pending(indexes)?;
+        }
+        Ok(())
+    }
+
+    /// Writes index entries that wait in memory.
+    pub(crate) fn write_pending_indexes(&self) -> io::Result<()> {
+        match &mut self.handles().indexes {
+            Some(indexes) => self.write_pending(indexes),
+            None => Ok(()),
+        }
+    }
+
+    fn write_pending(&self, indexes: &mut SegmentIndexes) -> io::Result<()> {
+        if !indexes.has_pending() {
+            return Ok(());
+        }
+        let open = |kind| self.io.open(&self.path_of(kind), OpenMode::Create);
+        indexes.write_pending(&*open(FileKind::OffsetIndex)?, &*open(FileKind::TimeIndex)?)
+    }
+
+    fn load_indexes(&self, handles: &mut Handles) -> io::Result<()> {
+        if handles.indexes.is_some() {
+            return Ok(());
+        }
+        let meta = self.meta();
+        let indexes = match SegmentIndexes::load(&*self.io, &self.dir, &meta, self.interval_bytes) {
+            Ok(indexes) => indexes,
+            Err(error) if error.kind() == io::ErrorKind::InvalidData => {
+                handles.index_damaged = true;
+                self.empty_indexes()
+            }
+            Err(error) => return Err(error),
+        };
+        handles.indexed_bytes = meta.size_bytes;
+        handles.indexes = Some(Box::new(indexes));
+        Ok(())
+    }
+
+    /// Whether the index files were found not to fit the log since the last call.
+    pub(crate) fn take_index_damaged(&self) -> bool {
+        std::mem::take(&mut self.handles().index_damaged)
+    }
+
+    /// Where to read published bytes up to `end` from.
+    pub(crate) fn source(self: &Arc<Self>, end: u64, sealed: bool) -> io::Result<Source> {
+        self.touch();
+        let published = self.size_bytes();
+        let mapped = match &self.handles().map {
+            Some((map, length, _)) if end <= *length => return Ok(Source::Map(map.clone())),
+            Some((_, length, _)) => *length,
+            None => 0,
+        };
+        let file = self.open_file()?;
+        if !sealed && published.saturating_sub(mapped) < REMAP_BYTES {
+            return Ok(Source::File(file));
+        }
+        let old = self.handles().map.take();
+        drop(old);
+        let Some(permit) = self.open_segments.map_permit(published) else {
+            return Ok(Source::File(file));
+        };
+        let map = file.map(published)?;
+        self.handles().map = Some((map.clone(), published, permit));
+        self.open_segments.register(self);
+        Ok(Source::Map(map))
+    }
+
+    /// Forgets a map that faulted: what was mapped is not there any more.
+    pub(crate) fn drop_map(&self) {
+        let map = self.handles().map.take();
+        drop(map);
+    }
+
+    /// Gives file, map and indexes up, unless unflushed bytes need the file or somebody is at it.
+    pub(crate) fn try_close(&self) -> bool {
+        let Ok(mut handles) = self.handles.try_lock() else {
+            return false;
+        };
+        if self.is_dirty() || handles.file.is_none() {
+            return false;
+        }
+        if let Some(indexes) = &mut handles.indexes
+            && self.write_pending(indexes).is_err()
+        {
+            return false;
+        }
+        let given_up = std::mem::take(&mut *handles);
+        drop(handles);
+        drop(given_up);
+        true
+    }
+
+    /// Gives the map up.
+    pub(crate) fn try_unmap(&self) {
+        if let Ok(mut handles) = self.handles.try_lock() {
+            let map = handles.map.take();
+            drop(handles);
+            drop(map);
+        }
+    }
+
+    /// Gives reserved blocks beyond the published bytes back. Maps never reach beyond those.
+    pub(crate) fn trim(self: &Arc<Self>) -> io::Result<()> {
+        let size_bytes = self.size_bytes();
+        self.open_file()?.set_len(size_bytes)
+    }
+
+    /// The same file as a sealed segment that ends at `meta`, for a truncation. The stale tail beyond
+    /// is cut once the last reader of this segment is gone.
+    pub(crate) fn cut(
+        self: &Arc<Self>,
+        deps: &SegmentDeps,
+        meta: SegmentMeta,
+    ) -> io::Result<Arc<Self>> {
+        let file = self.open_file()?;
+        let cut = Self::new(deps, meta);
+        cut.dirty.store(self.is_dirty(), Ordering::Release);
+        cut.handles().file = self.handles().file.take();
+        cut.touch();
+        cut.open_segments.register(&cut);
+        *self.lock_stale_tail() = Some((file, meta.size_bytes));
+        Ok(cut)
+    }
+
+    fn lock_stale_tail(&self) -> MutexGuard<'_, Option<(Arc<dyn LogFile>, u64)>> {
+        self.stale_tail
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn handles(&self) -> MutexGuard<'_, Handles> {
+        self.handles.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn lock_meta(&self) -> MutexGuard<'_, SegmentMeta> {
+        self.meta.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The last reader of a truncated segment is gone: its stale batches can be cut off. The log is right
+/// without it (a segment ends where the next begins), so a failure is left to the next start.
+impl Drop for Segment {
+    fn drop(&mut self) {
+        if let Some((file, size_bytes)) = self.lock_stale_tail().take()
+            && file.len().is_ok_and(|length| length > size_bytes)
+        {
+            let _ = file.set_len(size_bytes);
+        }
+    }
+}
