@@ -1,8 +1,14 @@
 //! Integration tests with the real binaries; see the modules.
 
+mod bit_flips;
+mod disk_full;
 mod flights;
 mod hostile_names;
+mod idle_connections;
+mod interop;
+mod io_errors;
 mod kill_loop;
 mod lifecycle;
+mod map_faults;
 mod retry;
 mod streams;

@@ -97,7 +97,7 @@ async fn a_client_that_never_reads_acknowledgements_harms_only_itself() -> Resul
     let other = Native::connect(daemon.native()).await?;
     let flooded = greedy.create_topic("flooded", 1, &[]).await?;
     let live = other.create_topic("live", 1, &[]).await?;
-    let before = memory_kib(&daemon)?;
+    let before = daemon.memory_kib()?;
     let stream = greedy.produce().await?;
     let batch = native::batch(Default::default(), 1, ["x"]);
     // Far more acknowledgements than any window or queue holds; ends when nothing is taken any more.
@@ -121,7 +121,7 @@ async fn a_client_that_never_reads_acknowledgements_harms_only_itself() -> Resul
     }
     let on_another = exercise(&other, "live", &live).await?;
     let on_the_same = exercise(&greedy, "live", &live).await?;
-    let grown = memory_kib(&daemon)?.saturating_sub(before);
+    let grown = daemon.memory_kib()?.saturating_sub(before);
     println!(
         "{sent} produced without reading; longest call on another connection {on_another:?}, on \
          the same {on_the_same:?}; {grown} KiB more memory"
@@ -241,16 +241,4 @@ async fn a_stream_to_a_dead_daemon_ends() -> Result<()> {
             .is_err()
     );
     Ok(())
-}
-
-/// The process's own memory, without maps of files.
-fn memory_kib(daemon: &Daemon) -> Result<u64> {
-    let status = std::fs::read_to_string(format!("/proc/{}/status", daemon.pid()))?;
-    let line = status
-        .lines()
-        .find_map(|line| line.strip_prefix("RssAnon:"));
-    let number = line
-        .and_then(|line| line.split_whitespace().next())
-        .context("RssAnon is there")?;
-    Ok(number.parse()?)
 }

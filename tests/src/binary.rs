@@ -52,6 +52,8 @@ fn find(variable: &str, name: &str) -> Result<PathBuf> {
     Ok(path)
 }
 
-fn target() -> PathBuf {
+/// Where cargo builds.
+#[must_use]
+pub fn target() -> PathBuf {
     env::var_os("CARGO_TARGET_DIR").map_or_else(|| repository().join("target"), PathBuf::from)
 }

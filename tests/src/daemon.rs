@@ -32,6 +32,9 @@ pub struct DaemonOptions {
     pub environment: Vec<(String, String)>,
     /// Data directory; a temporary one without it.
     pub data_dir: Option<PathBuf>,
+    /// Shell commands that prepare a mount namespace of the daemon's own; `$DATA_DIR` is its
+    /// directory. Without root they run in an unprivileged user namespace.
+    pub mounts: Vec<String>,
 }
 
 impl DaemonOptions {
@@ -53,6 +56,24 @@ impl DaemonOptions {
     #[must_use]
     pub fn data_dir(mut self, path: impl Into<PathBuf>) -> Self {
         self.data_dir = Some(path.into());
+        self
+    }
+
+    /// Puts the data directory on a file system of its own with room for so many bytes.
+    #[must_use]
+    pub fn tmpfs(mut self, bytes: u64) -> Self {
+        self.mounts.push(format!(
+            "mount -t tmpfs -o size={bytes} tmpfs \"$DATA_DIR\""
+        ));
+        self
+    }
+
+    /// Has the daemon believe that the machine was booted anew: `file` holds the boot's id.
+    #[must_use]
+    pub fn boot_id(mut self, file: &Path) -> Self {
+        let target = "/proc/sys/kernel/random/boot_id";
+        self.mounts
+            .push(format!("mount --bind '{}' {target}", file.display()));
         self
     }
 
@@ -179,7 +200,7 @@ impl Daemon {
     /// The command that starts this daemon, for tests that watch it fail.
     #[must_use]
     pub fn command(&self, path: &Path) -> Command {
-        let mut command = Command::new(path);
+        let mut command = self.launcher(path);
         command
             .arg("--data-dir")
             .arg(&self.data_dir)
@@ -199,6 +220,45 @@ impl Daemon {
                     .map(|(name, value)| (name, value)),
             );
         command
+    }
+
+    /// `path` itself, or a shell that prepares its mounts and becomes it.
+    fn launcher(&self, path: &Path) -> Command {
+        if self.options.mounts.is_empty() {
+            return Command::new(path);
+        }
+        let mut command = Command::new("unshare");
+        if !rustix::process::geteuid().is_root() {
+            command.args(["--user", "--map-root-user"]);
+        }
+        let mounts = self.options.mounts.join(" && ");
+        command
+            .args(["--mount", "--", "sh", "-c"])
+            .arg(format!("mkdir -p \"$DATA_DIR\" && {mounts} && exec \"$@\""))
+            .arg("sh")
+            .arg(path)
+            .env("DATA_DIR", &self.data_dir);
+        command
+    }
+
+    /// The data directory as the running daemon sees it, for tests that gave it mounts of its own.
+    #[must_use]
+    pub fn data_dir_inside(&self) -> PathBuf {
+        let inside = self.data_dir.strip_prefix("/").unwrap_or(&self.data_dir);
+        Path::new(&format!("/proc/{}/root", self.pid())).join(inside)
+    }
+
+    /// The process's own memory in KiB, without maps of files.
+    ///
+    /// # Errors
+    /// When there is no process.
+    pub fn memory_kib(&self) -> Result<u64> {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.pid()))?;
+        let line = status
+            .lines()
+            .find_map(|line| line.strip_prefix("RssAnon:"));
+        let number = line.and_then(|line| line.split_whitespace().next());
+        Ok(number.context("RssAnon is there")?.parse()?)
     }
 
     /// Waits until `/ready` answers 200.

@@ -1,0 +1,118 @@
+//! F11: the disk answers EIO. Nothing is acknowledged after a failed flush, the partition is
+//! offline with its reason, the others serve, and a restart heals.
+
+use anyhow::{Context as _, Result, ensure};
+use bytes::Bytes;
+use millstream_tests::{
+    Daemon, Native,
+    checker::{self, ValueId},
+    native,
+};
+
+const RECORDS_PER_BATCH: u64 = 20;
+/// Batches sent at most until the fault shows.
+const BATCHES_MAX: u64 = 400;
+
+fn batch(first: u64) -> Bytes {
+    let values = (first..first + RECORDS_PER_BATCH).map(|id| checker::encode(ValueId(id)));
+    native::batch(Default::default(), 1, values)
+}
+
+/// Produces until the first refusal; returns the records acknowledged and the refusal.
+async fn until_refused(client: &Native, topic_id: &Bytes) -> Result<(u64, String)> {
+    let mut stream = client.produce().await?;
+    let mut acknowledged = 0;
+    for _ in 0..BATCHES_MAX {
+        stream.send(topic_id, 0, batch(acknowledged)).await?;
+        let ack = stream.ack().await?;
+        match ack.error {
+            None => acknowledged += RECORDS_PER_BATCH,
+            Some(error) => {
+                ensure!(error.retriable, "another broker could take it: {error:?}");
+                return Ok((acknowledged, error.name));
+            }
+        }
+    }
+    anyhow::bail!("the fault never showed in {BATCHES_MAX} batches")
+}
+
+/// Every record from 0 on is the one with its number, and `at_least` are there.
+async fn read_back(client: &Native, topic_id: &Bytes, at_least: u64) -> Result<u64> {
+    let found = client.fetch().await?.read_to_end(topic_id, 0, 0).await?;
+    for (index, record) in found.iter().enumerate() {
+        let value = record.value.as_deref().and_then(checker::decode);
+        let expected = Some(ValueId(index as u64));
+        ensure!(value == expected, "offset {}: {value:?}", record.offset);
+    }
+    let found = u64::try_from(found.len())?;
+    ensure!(found >= at_least, "{at_least} acknowledged, {found} there");
+    Ok(found)
+}
+
+async fn fault_in(operation: &str, nth: u64, durability: &str) -> Result<()> {
+    let mut daemon = Daemon::start()?;
+    let client = Native::connect(daemon.native()).await?;
+    let configs = [("millstream.durability", durability)];
+    let victim = client.create_topic("victim", 1, &configs).await?;
+    let other = client.create_topic("other", 1, &configs).await?;
+    ensure!(daemon.terminate()?.success(), "SIGTERM stops it");
+
+    let fault = format!("fail:{operation}:eio:victim-0/:{nth}");
+    daemon.restart_with(&[("MILLSTREAM_TEST_IO", &fault)])?;
+    let client = Native::connect(daemon.native()).await?;
+    let (acknowledged, error) = until_refused(&client, &victim).await?;
+    ensure!(error == "KAFKA_STORAGE_ERROR", "{error}");
+    let again = client.produce().await?.produce(&victim, 0, batch(0)).await;
+    ensure!(again.is_err(), "an offline partition takes nothing more");
+    let described = client.describe_topic("victim").await?;
+    let reason = described.partitions[0]
+        .error
+        .clone()
+        .context("the partition says it is offline")?;
+    ensure!(reason.name == "KAFKA_STORAGE_ERROR", "{reason:?}");
+    client
+        .produce()
+        .await?
+        .produce(&other, 0, batch(0))
+        .await
+        .context("the other partition")?;
+    read_back(&client, &other, RECORDS_PER_BATCH).await?;
+    daemon.kill()?;
+
+    daemon.restart()?;
+    let client = Native::connect(daemon.native()).await?;
+    let found = read_back(&client, &victim, acknowledged).await?;
+    client
+        .produce()
+        .await?
+        .produce(&victim, 0, batch(found))
+        .await
+        .context("healed")?;
+    let healed = read_back(&client, &victim, found + RECORDS_PER_BATCH).await?;
+    println!(
+        "{operation} failed at {nth}: {acknowledged} acknowledged, {found} kept, {healed} now"
+    );
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_failed_flush_takes_the_partition_offline_until_a_restart() -> Result<()> {
+    for nth in [1, 2, 7, 30] {
+        for durability in ["fsync", "replicated"] {
+            fault_in("sync-data", nth, durability)
+                .await
+                .with_context(|| format!("flush {nth} of a {durability} topic"))?;
+        }
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_failed_write_loses_nothing_acknowledged() -> Result<()> {
+    for nth in [2, 5, 30] {
+        fault_in("write", nth, "fsync")
+            .await
+            .with_context(|| format!("write {nth}"))?;
+    }
+    Ok(())
+}
