@@ -5,7 +5,7 @@
 use std::{
     collections::VecDeque,
     io, mem,
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak},
     thread::{self, JoinHandle},
     time::{Duration, Instant},
@@ -83,7 +83,7 @@ impl Background {
         }
     }
 
-    /// Removes a directory and its files some time later.
+    /// Removes a file, or a directory and its files, some time later.
     pub(crate) fn remove_later(&self, path: PathBuf) {
         self.lock().removals.push_back(path);
         self.wake();
@@ -151,7 +151,7 @@ impl Background {
             }
         }
         for path in removals {
-            remove_directory(&**directory.io(), &path);
+            remove(&**directory.io(), &path);
         }
         if directory.wants_probe() && !directory.probe_space() {
             self.wake_within(PROBE_INTERVAL);
@@ -189,15 +189,21 @@ impl Background {
     }
 }
 
-/// Removes a directory without subdirectories. What fails is tried again at the next start.
-fn remove_directory(io: &dyn LogIo, path: &std::path::Path) {
-    let removed = io.list_dir(path).and_then(|entries| {
-        for entry in entries {
+/// Removes a file, or a directory without subdirectories. What fails is left to the next start.
+fn remove(io: &dyn LogIo, path: &Path) {
+    let removed = io.metadata(path).and_then(|metadata| {
+        if !metadata.is_dir {
+            return io.remove_file(path);
+        }
+        for entry in io.list_dir(path)? {
             io.remove_file(&path.join(&entry.name))?;
         }
         io.remove_dir(path)
     });
-    if let Err(error) = removed {
-        tracing::warn!(path = %path.display(), %error, "cannot remove a deleted partition");
+    match removed {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            tracing::warn!(path = %path.display(), %error, "cannot remove what was deleted");
+        }
+        _ => {}
     }
 }

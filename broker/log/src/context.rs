@@ -27,7 +27,6 @@ use crate::{
     error::StorageError,
     flusher::Flusher,
     frame::LoadError,
-    hooks,
     io::{LogIo, OpenMode},
     metrics::{Counters, LogFigures},
     partition::{ClosedLog, PartitionLog},
@@ -259,7 +258,6 @@ impl DataDirectory {
         if !points.changed {
             return Ok(());
         }
-        hooks::reached(hooks::Phase::RecoveryPoint);
         self.with_reserve(|| points.table.store(&*self.io, &self.path))
             .map_err(|error| StorageError::io("write recovery points in", &self.path, error))?;
         points.changed = false;

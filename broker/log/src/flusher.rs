@@ -13,6 +13,7 @@
 use std::{
     collections::VecDeque,
     io, mem,
+    panic::{self, AssertUnwindSafe},
     sync::{
         Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak,
         atomic::{AtomicU8, Ordering},
@@ -121,8 +122,9 @@ impl Flusher {
         while let Some(log) = self.next() {
             let Some(log) = log.upgrade() else { continue };
             log.flush_ticket().start();
-            // A failure took the partition offline, which its observer was told.
-            let _ = log.flush();
+            // A failure took the partition offline, which its observer was told; so does the lock that
+            // a panic poisons.
+            let _ = panic::catch_unwind(AssertUnwindSafe(|| log.flush()));
             if log.flush_ticket().finish() {
                 self.enqueue(log.weak());
             }

@@ -288,12 +288,26 @@ pub fn read_file(io: &dyn LogIo, path: &Path) -> io::Result<Option<Vec<u8>>> {
 /// # Errors
 /// Whatever the system says; the old content or the new one is there.
 pub fn replace_file(io: &dyn LogIo, path: &Path, bytes: &[u8]) -> io::Result<()> {
+    replace_file_pausing(io, path, bytes, || {})
+}
+
+/// [`replace_file`] with a call between the write and the rename: where a test has the process die.
+///
+/// # Errors
+/// As [`replace_file`].
+pub(crate) fn replace_file_pausing(
+    io: &dyn LogIo,
+    path: &Path,
+    bytes: &[u8],
+    written: impl FnOnce(),
+) -> io::Result<()> {
     let beside = beside(path);
     let file = io.open(&beside, OpenMode::Create)?;
     file.set_len(0)?;
     file.write_all_at(&[IoSlice::new(bytes)], 0)?;
     file.sync_data()?;
     drop(file);
+    written();
     io.rename(&beside, path)?;
     io.sync_dir(parent(path))
 }

@@ -47,7 +47,7 @@ pub use context::DataDirectory;
 pub use error::{AppendError, Offline, ReadError, StorageError};
 pub use index::AbortedTransaction;
 pub use partition::{
-    AppendContext, Appended, ClosedLog, EpochEnd, LogObserver, LogState, Origin, PartitionLog,
-    Positions, ReadBatches, ReadRequest, Slice, StoredRange, TimestampOffset,
+    AppendContext, Appended, ClosedLog, EpochEnd, LoadedBatches, LogObserver, LogState, Origin,
+    PartitionLog, Positions, ReadBatches, ReadRequest, Slice, StoredRange, TimestampOffset,
 };
 pub use reserve::RESERVE_FILE;

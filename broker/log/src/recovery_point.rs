@@ -15,7 +15,8 @@ use bytes::{Buf, BufMut};
 use millstream_proto::Offset;
 
 use crate::{
-    frame::{FrameKind, LoadError},
+    frame::{self, FrameKind, LoadError},
+    hooks,
     io::LogIo,
     layout::RECOVERY_POINTS,
 };
@@ -155,6 +156,10 @@ impl RecoveryPoints {
     /// # Errors
     /// Whatever the system says.
     pub fn store(&self, io: &dyn LogIo, data_dir: &Path) -> io::Result<()> {
-        KIND.store(io, &data_dir.join(RECOVERY_POINTS), &self.payload()?)
+        let bytes = KIND.encode(&self.payload()?)?;
+        let path = data_dir.join(RECOVERY_POINTS);
+        frame::replace_file_pausing(io, &path, &bytes, || {
+            hooks::reached(hooks::Phase::RecoveryPoint);
+        })
     }
 }

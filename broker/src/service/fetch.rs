@@ -198,13 +198,14 @@ fn fetched(
     start: Offset,
     isolation: Isolation,
 ) -> Result<(Fetched, Offset), PartitionError> {
+    let read = read.load()?;
     let next = read.next_offset;
     let offsets = replica.offsets_at(&read.positions);
     let aborted = match isolation {
         Isolation::ReadCommitted if next > start => aborted_in(replica, start, next)?,
         _ => Vec::new(),
     };
-    let batches = concatenate(read.into_bytes()?);
+    let batches = concatenate(read.batches);
     let fetched = Fetched {
         batches,
         offsets,

@@ -117,6 +117,9 @@ impl PartitionLog {
             // The disk is slower than the producers: this one waits for it.
             self.flush()?;
             if unflushed() >= max {
+                self.directory.flush_dirty();
+            }
+            if unflushed() >= max {
                 return Err(AppendError::UnflushedBytes { max });
             }
         }

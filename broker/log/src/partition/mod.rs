@@ -33,7 +33,7 @@ mod tests;
 pub use append::{AppendContext, Appended, Origin};
 pub use close::ClosedLog;
 pub use lookup::{EpochEnd, TimestampOffset};
-pub use read::{ReadBatches, ReadRequest, Slice, StoredRange};
+pub use read::{LoadedBatches, ReadBatches, ReadRequest, Slice, StoredRange};
 pub use view::Positions;
 
 use std::{

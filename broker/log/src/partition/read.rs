@@ -46,7 +46,7 @@ pub struct ReadBatches {
 /// Contiguous bytes of whole batches.
 #[derive(Debug, Clone)]
 pub enum Slice {
-    /// From memory: checked when it was appended, or by [`ReadBatches::load`].
+    /// From memory: checked when it was appended.
     Cached(Bytes),
     /// A range of a segment's file, not yet checked.
     Stored(StoredRange),
@@ -122,55 +122,58 @@ impl StoredRange {
     }
 }
 
+/// Whole batches in memory, all of them checked.
+#[derive(Debug)]
+pub struct LoadedBatches {
+    /// In order of offset; each holds one batch or several back to back.
+    pub batches: Vec<Bytes>,
+    /// Sum of their lengths.
+    pub size_bytes: usize,
+    /// Offset after the last batch; the request's own when there is none.
+    pub next_offset: Offset,
+    /// Positions at the time of the read.
+    pub positions: Positions,
+}
+
 impl ReadBatches {
-    /// Copies everything out of the files, checks the CRC of every batch that does not come from
-    /// memory, and returns the same batches in memory. Where a later batch is corrupt, those before it
-    /// are returned. Waits for the disk when a range is cold.
+    /// Copies everything out of the files and checks the CRC of every batch that does not come from
+    /// memory. Where a later batch is corrupt, those before it are returned, and `next_offset` is where
+    /// it starts. Waits for the disk when a range is cold.
     ///
     /// # Errors
     /// The first batch is corrupt; a file that shrank underneath (only this read fails).
-    pub fn load(mut self) -> Result<Self, ReadError> {
-        let stored = std::mem::take(&mut self.slices);
-        self.size_bytes = 0;
-        for slice in stored {
+    pub fn load(self) -> Result<LoadedBatches, ReadError> {
+        let mut loaded = LoadedBatches {
+            batches: Vec::with_capacity(self.slices.len()),
+            size_bytes: 0,
+            next_offset: self.next_offset,
+            positions: self.positions,
+        };
+        for slice in self.slices {
             let (bytes, corrupt) = match slice {
                 Slice::Cached(bytes) => (bytes, None),
                 Slice::Stored(range) => range.load_valid()?,
             };
-            self.size_bytes += bytes.len();
             if !bytes.is_empty() {
-                self.slices.push(Slice::Cached(bytes));
+                loaded.size_bytes += bytes.len();
+                loaded.batches.push(bytes);
             }
             if let Some(corrupt) = corrupt {
-                if self.slices.is_empty() {
+                let Some(end) = loaded.end_of_last() else {
                     return Err(corrupt.into());
-                }
-                self.next_offset = self.last_cached_offset().unwrap_or(self.next_offset);
+                };
+                loaded.next_offset = end;
                 break;
             }
         }
-        Ok(self)
+        Ok(loaded)
     }
+}
 
-    /// [`ReadBatches::load`], and only the bytes.
-    ///
-    /// # Errors
-    /// As [`ReadBatches::load`].
-    pub fn into_bytes(self) -> Result<Vec<Bytes>, ReadError> {
-        let loaded = self.load()?;
-        let bytes = loaded.slices.into_iter().filter_map(|slice| match slice {
-            Slice::Cached(bytes) => Some(bytes),
-            Slice::Stored(_) => None,
-        });
-        Ok(bytes.collect())
-    }
-
-    /// Offset after the last batch in memory.
-    fn last_cached_offset(&self) -> Option<Offset> {
-        let Some(Slice::Cached(bytes)) = self.slices.last() else {
-            return None;
-        };
-        let last = BatchIter::new(bytes).last()?.ok()?;
+impl LoadedBatches {
+    /// Offset after the last batch.
+    fn end_of_last(&self) -> Option<Offset> {
+        let last = BatchIter::new(self.batches.last()?).last()?.ok()?;
         last.last_offset().checked_add(1)
     }
 }
