@@ -1,0 +1,249 @@
+//! [`PartitionCheck`]: a partition's directory, segment after segment.
+
+use std::path::Path;
+
+use millstream_proto::Offset;
+
+use super::{
+    super::{Compaction, Dump, InspectError, Report, dump::check_decodes, partition_files},
+    VerifyOptions,
+    producers::SnapshotCheck,
+    segment::SegmentCheck,
+    transactions::Replay,
+};
+use crate::{
+    epoch::EpochHistory,
+    io::LogIo,
+    layout::{
+        FLUSH_FAILURE, FileKind, LEADER_EPOCH_CHECKPOINT, LEADER_EPOCHS, LOG_START, MANIFEST,
+        PARTITION_METADATA,
+    },
+    manifest::{Manifest, ManifestEntry, checksum_segment},
+    producer::ProducerState,
+    segment_meta::SegmentMeta,
+};
+
+/// A partition's directory while it is checked.
+pub(super) struct PartitionCheck<'a> {
+    pub(super) io: &'a dyn LogIo,
+    pub(super) dir: &'a Path,
+    pub(super) options: VerifyOptions,
+    pub(super) report: &'a mut Report,
+    pub(super) compaction: Compaction,
+    /// `None` where there is none that can be believed.
+    pub(super) epochs: Option<EpochHistory>,
+    /// Offset that the next batch should have.
+    pub(super) next: Offset,
+    pub(super) replay: Replay,
+    snapshots: Option<SnapshotCheck<'a>>,
+    manifest: Manifest,
+    files: Vec<(FileKind, Offset)>,
+}
+
+impl<'a> PartitionCheck<'a> {
+    pub(super) fn new(
+        io: &'a dyn LogIo,
+        dir: &'a Path,
+        options: VerifyOptions,
+        report: &'a mut Report,
+    ) -> Result<Self, InspectError> {
+        let assumed = match options.assume_compacted {
+            true => Compaction::Anywhere,
+            false => Compaction::None,
+        };
+        let compaction = Compaction::load(io, dir, report)?.unwrap_or(assumed);
+        Ok(Self {
+            io,
+            dir,
+            options,
+            compaction,
+            epochs: None,
+            next: Offset::ZERO,
+            replay: Replay::new(None, compaction),
+            snapshots: None,
+            manifest: Manifest::new(),
+            files: partition_files(io, dir)?,
+            report,
+        })
+    }
+
+    /// Checks everything in the directory; returns the log's end, if it has a segment.
+    pub(super) fn run(mut self) -> Result<Option<Offset>, InspectError> {
+        self.report.partitions += 1;
+        self.load_metadata()?;
+        let segments = self.segments();
+        self.report_orphans(&segments);
+        let Some(first) = segments.first().copied() else {
+            return Ok(None);
+        };
+        self.start_replay(first)?;
+        let snapshots = SnapshotCheck::new(self.io, self.dir, &self.files, self.compaction);
+        self.snapshots = Some(snapshots);
+        let ends = segments.iter().skip(1).copied().map(Some).chain([None]);
+        for (base_offset, end_max) in segments.iter().copied().zip(ends) {
+            self.check_segment(base_offset, end_max)?;
+        }
+        if let Some(snapshots) = self.snapshots.take() {
+            snapshots.finish(self.next, &self.replay, self.report)?;
+        }
+        self.replay.finish(self.report);
+        self.check_epochs_end();
+        Ok(Some(self.next))
+    }
+
+    /// Checks one segment alone.
+    pub(super) fn run_segment(mut self, base_offset: Offset) -> Result<(), InspectError> {
+        self.load_metadata()?;
+        self.start_replay(base_offset)?;
+        let segments = self.segments();
+        let end_max = segments.into_iter().find(|other| *other > base_offset);
+        self.check_segment(base_offset, end_max)?;
+        self.replay.finish(self.report);
+        Ok(())
+    }
+
+    /// Base offsets of the segments in order.
+    fn segments(&self) -> Vec<Offset> {
+        let logs = self.files.iter().filter(|(kind, _)| *kind == FileKind::Log);
+        logs.map(|(_, base_offset)| *base_offset).collect()
+    }
+
+    fn report_orphans(&mut self, segments: &[Offset]) {
+        for (kind, offset) in &self.files {
+            let belongs = matches!(kind, FileKind::Snapshot | FileKind::Producers)
+                || segments.binary_search(offset).is_ok();
+            if !belongs {
+                self.report
+                    .add_file(&kind.path(self.dir, *offset), "its segment has no .log");
+            }
+        }
+    }
+
+    fn load_metadata(&mut self) -> Result<(), InspectError> {
+        for name in [PARTITION_METADATA, LOG_START, FLUSH_FAILURE] {
+            self.check_file(name)?;
+        }
+        let epochs = match self.check_file(LEADER_EPOCHS)? {
+            None => self.check_file(LEADER_EPOCH_CHECKPOINT)?,
+            framed => framed,
+        };
+        if let Some(Dump::EpochHistory(history)) = epochs {
+            self.epochs = Some(history);
+        }
+        if let Some(Dump::Manifest(manifest)) = self.check_file(MANIFEST)? {
+            self.manifest = manifest;
+        }
+        Ok(())
+    }
+
+    fn check_file(&mut self, name: &str) -> Result<Option<Dump>, InspectError> {
+        let path = self.dir.join(name);
+        if self.io.metadata(&path).is_err() {
+            return Ok(None);
+        }
+        check_decodes(self.io, &path, self.report)
+    }
+
+    /// Producer state at the first offset that is read: nothing at 0, else from a snapshot.
+    fn start_replay(&mut self, first: Offset) -> Result<(), InspectError> {
+        self.next = first;
+        let mut state = (first == Offset::ZERO).then(ProducerState::new);
+        for kind in [FileKind::Producers, FileKind::Snapshot] {
+            let path = kind.path(self.dir, first);
+            if state.is_some() || self.io.metadata(&path).is_err() {
+                continue;
+            }
+            // Broken ones are reported when replay reaches them.
+            let mut ignored = Report::default();
+            if let Some(Dump::Producers(rows)) = check_decodes(self.io, &path, &mut ignored)? {
+                let state = state.get_or_insert_default();
+                for row in rows {
+                    state.insert(row.producer_id, row.entry);
+                }
+            }
+        }
+        self.replay = Replay::new(state, self.compaction);
+        Ok(())
+    }
+
+    fn check_segment(
+        &mut self,
+        base_offset: Offset,
+        end_max: Option<Offset>,
+    ) -> Result<(), InspectError> {
+        self.meet_segment(base_offset);
+        let entry = self
+            .manifest
+            .get(base_offset)
+            .copied()
+            .filter(|entry| entry.sealed);
+        let logical_end = entry.map(|entry| entry.meta.size_bytes);
+        let meta = SegmentCheck::open(self, base_offset, end_max, logical_end)?.run(self)?;
+        match entry {
+            Some(entry) => self.check_manifest(&entry, &meta),
+            None => Ok(()),
+        }
+    }
+
+    /// A segment starts where the one before ends; its base offset is in its name alone.
+    fn meet_segment(&mut self, base_offset: Offset) {
+        let follows = base_offset == self.next
+            || (base_offset > self.next && self.compaction.allows_gap_before(base_offset));
+        if !follows {
+            let reason = format!("segment starts at {base_offset}, expected {}", self.next);
+            self.report
+                .add_file(&FileKind::Log.path(self.dir, base_offset), reason);
+            self.replay.is_complete &= base_offset <= self.next;
+        }
+        self.next = self.next.max(base_offset);
+    }
+
+    pub(super) fn reach_snapshots(&mut self, next: Offset) -> Result<(), InspectError> {
+        match &mut self.snapshots {
+            Some(snapshots) => snapshots.reach(next, &self.replay, self.report),
+            None => Ok(()),
+        }
+    }
+
+    fn check_manifest(
+        &mut self,
+        entry: &ManifestEntry,
+        meta: &SegmentMeta,
+    ) -> Result<(), InspectError> {
+        let path = self.dir.join(MANIFEST);
+        let base_offset = meta.base_offset;
+        if entry.meta != *meta {
+            let reason = format!(
+                "segment {base_offset} is {:?}, its files give {meta:?}",
+                entry.meta
+            );
+            self.report.add_file(&path, reason);
+        }
+        match checksum_segment(self.io, self.dir, &entry.meta) {
+            Ok(found) if found == entry.checksums => Ok(()),
+            Ok(found) => {
+                let expected = entry.checksums;
+                let reason = format!(
+                    "segment {base_offset} was sealed as {expected:x?}, its files give {found:x?}"
+                );
+                self.report.add_file(&path, reason);
+                Ok(())
+            }
+            Err(error) if error.kind() == std::io::ErrorKind::UnexpectedEof => Ok(()),
+            Err(source) => Err(InspectError::at(self.dir)(source)),
+        }
+    }
+
+    /// A leadership without a record is in no history.
+    fn check_epochs_end(&mut self) {
+        let latest = self.epochs.as_ref().and_then(EpochHistory::latest);
+        let Some(latest) = latest.filter(|latest| latest.start_offset > self.next) else {
+            return;
+        };
+        let reason = format!(
+            "leader epoch {} starts at offset {}, the log ends at {}",
+            latest.leader_epoch, latest.start_offset, self.next
+        );
+        self.report.add_file(&self.dir.join(LEADER_EPOCHS), reason);
+    }
+}

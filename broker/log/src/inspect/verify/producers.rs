@@ -1,0 +1,144 @@
+//! Producer snapshots and sidecars against the state that replay gives at their offset.
+//!
+//! A producer may be missing from a snapshot (it expired) and, where the log does not go back far
+//! enough or was compacted, from the replay.
+
+use std::{collections::VecDeque, path::Path};
+
+use millstream_proto::Offset;
+
+use super::{
+    super::{Compaction, Dump, InspectError, ProducerRow, Report, dump::check_decodes},
+    transactions::Replay,
+};
+use crate::{
+    io::LogIo,
+    layout::FileKind,
+    producer::{BatchMetadata, ProducerEntry},
+};
+
+/// Snapshots of a partition that wait for replay to reach their offset.
+pub(super) struct SnapshotCheck<'a> {
+    io: &'a dyn LogIo,
+    dir: &'a Path,
+    waiting: VecDeque<(FileKind, Offset)>,
+    compaction: Compaction,
+}
+
+impl<'a> SnapshotCheck<'a> {
+    pub(super) fn new(
+        io: &'a dyn LogIo,
+        dir: &'a Path,
+        files: &[(FileKind, Offset)],
+        compaction: Compaction,
+    ) -> Self {
+        let is_snapshot = |kind: FileKind| matches!(kind, FileKind::Snapshot | FileKind::Producers);
+        let waiting = files
+            .iter()
+            .copied()
+            .filter(|(kind, _)| is_snapshot(*kind))
+            .collect();
+        Self {
+            io,
+            dir,
+            waiting,
+            compaction,
+        }
+    }
+
+    /// Checks the snapshots whose offset is at most `next`, before the batch that starts there.
+    pub(super) fn reach(
+        &mut self,
+        next: Offset,
+        replay: &Replay,
+        report: &mut Report,
+    ) -> Result<(), InspectError> {
+        while let Some((kind, offset)) = self.waiting.pop_front_if(|(_, offset)| *offset <= next) {
+            let path = kind.path(self.dir, offset);
+            if let Some(Dump::Producers(rows)) = check_decodes(self.io, &path, report)? {
+                for row in &rows {
+                    if let Some(reason) = self.problem(row, offset, replay) {
+                        report.add_file(&path, format!("producer {}: {reason}", row.producer_id));
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Reports the snapshots above the log's end.
+    pub(super) fn finish(
+        mut self,
+        log_end: Offset,
+        replay: &Replay,
+        report: &mut Report,
+    ) -> Result<(), InspectError> {
+        self.reach(log_end, replay, report)?;
+        for (kind, offset) in self.waiting {
+            let path = kind.path(self.dir, offset);
+            report.add_file(
+                &path,
+                format!("it is of offset {offset}, the log ends at {log_end}"),
+            );
+        }
+        Ok(())
+    }
+
+    fn problem(&self, row: &ProducerRow, offset: Offset, replay: &Replay) -> Option<String> {
+        if !replay.is_complete {
+            return None;
+        }
+        let is_below = |last: Offset| last < offset;
+        if !row
+            .entry
+            .batches()
+            .iter()
+            .all(|batch| is_below(batch.last_offset))
+        {
+            return Some(format!("its last batch is not below offset {offset}"));
+        }
+        let before = Offset::new(offset.get() - 1).unwrap_or(Offset::ZERO);
+        if self.compaction.covers(before) {
+            return None;
+        }
+        let Some(replayed) = replay.state.get(row.producer_id) else {
+            return Some("it wrote nothing below that offset".to_owned());
+        };
+        difference(&row.entry, replayed)
+    }
+}
+
+/// What a snapshot says otherwise than the log does. The snapshot may hold fewer batches.
+fn difference(found: &ProducerEntry, expected: &ProducerEntry) -> Option<String> {
+    let differs = |what: &str, found: &dyn std::fmt::Debug, expected: &dyn std::fmt::Debug| {
+        Some(format!("{what} is {found:?}, the log gives {expected:?}"))
+    };
+    if found.epoch != expected.epoch {
+        return differs("epoch", &found.epoch.0, &expected.epoch.0);
+    }
+    if found.coordinator_epoch != expected.coordinator_epoch {
+        let (found, expected) = (found.coordinator_epoch, expected.coordinator_epoch);
+        return differs("coordinator epoch", &found, &expected);
+    }
+    if found.transaction_first_offset != expected.transaction_first_offset {
+        let first = |entry: &ProducerEntry| entry.transaction_first_offset.map(Offset::get);
+        return differs("open transaction", &first(found), &first(expected));
+    }
+    if found.last_timestamp_ms != expected.last_timestamp_ms {
+        let (found, expected) = (found.last_timestamp_ms, expected.last_timestamp_ms);
+        return differs("last timestamp", &found, &expected);
+    }
+    // A Kafka snapshot has no timestamp of the batch beside that of the producer.
+    let of_batch =
+        |batch: &BatchMetadata| (batch.last_sequence, batch.last_offset, batch.offset_delta);
+    let found_last = found.batches().iter().rev();
+    let expected_last = expected.batches().iter().rev();
+    if !found_last
+        .map(of_batch)
+        .eq(expected_last.map(of_batch).take(found.batches().len()))
+        || found.batches().is_empty() != expected.batches().is_empty()
+    {
+        return differs("last batches", &found.batches(), &expected.batches());
+    }
+    None
+}
