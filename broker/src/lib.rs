@@ -13,6 +13,7 @@ pub mod args;
 pub mod clock;
 pub mod config;
 pub mod error;
+pub mod listener;
 pub mod metrics;
 pub mod partition;
 pub mod quorum;

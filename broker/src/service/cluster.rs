@@ -98,6 +98,14 @@ impl Services {
         })
     }
 
+    /// Where clients reach a broker's native listener.
+    #[must_use]
+    pub fn broker_address(&self, broker: BrokerId) -> Option<(String, u16)> {
+        let image = self.quorum.image();
+        let broker = image.broker(broker)?;
+        Some((broker.host.clone(), broker.port))
+    }
+
     fn describe_directory(&self) -> DataDirectoryDescription {
         let directory = self.partitions.directory();
         let space = directory.io().space(directory.path()).ok();

@@ -240,7 +240,7 @@ impl ServiceError {
     }
 
     /// Work of the broker ended in a panic, which its log tells of.
-    pub(super) fn panicked() -> Self {
+    pub(crate) fn panicked() -> Self {
         Self::new(
             ErrorCode::UnknownServerError,
             "the broker failed while it worked on the request",

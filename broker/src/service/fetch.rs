@@ -6,7 +6,7 @@ use bytes::{Bytes, BytesMut};
 use millstream_log::{ReadBatches, ReadRequest};
 use millstream_proto::{LeaderEpoch, Offset, PartitionIndex, TopicId};
 
-use super::{RequestContext, ServiceError, Services};
+use super::{RequestContext, ServiceError, Services, in_flight::InFlightBytes};
 pub use crate::partition::{Isolation, Offsets, Wakeups};
 use crate::partition::{Parked, PartitionError, Replica};
 
@@ -61,6 +61,7 @@ pub struct PartitionReader {
     position: Offset,
     isolation: Isolation,
     parked: Option<Parked>,
+    in_flight: InFlightBytes,
 }
 
 impl Services {
@@ -85,6 +86,7 @@ impl Services {
             position: start.offset,
             isolation: start.isolation,
             parked: None,
+            in_flight: self.in_flight.clone(),
         };
         let checked = reader.replica.check_leader_epoch(start.leader_epoch);
         checked.map_err(|error| reader.refusal(&error))?;
@@ -115,41 +117,23 @@ impl PartitionReader {
         Ok(self.offsets()?.readable_end(self.isolation))
     }
 
-    /// Reads the next batches, at most `max_bytes` of them unless the first alone is larger, and
-    /// moves on behind them. Memory is read in place; the disk on the blocking pool.
+    /// Reads the next batches from memory, at most `max_bytes` of them unless the first alone is
+    /// larger, and moves on behind them; `None` when the disk is needed. Never blocks.
     ///
     /// # Errors
-    /// An offset that the log does not have, damage, a partition that serves nothing.
-    ///
-    /// # Cancel safety
-    /// Safe: the position moves with the answer only.
-    pub async fn read(&mut self, max_bytes: usize) -> Result<Fetched, FetchRefusal> {
-        let result = match self.read_from_memory(max_bytes) {
-            Ok(Some(read)) => Ok(read),
-            Ok(None) => self.read_from_disk(max_bytes).await,
-            Err(error) => Err(error),
-        };
-        match result {
-            Ok((fetched, next)) => {
+    /// An offset that the log does not have, a partition that serves nothing.
+    pub fn read_from_memory(&mut self, max_bytes: usize) -> Result<Option<Fetched>, FetchRefusal> {
+        let read = self.try_memory(max_bytes);
+        match read.map_err(|error| self.refusal(&error))? {
+            Some((fetched, next)) => {
                 self.position = next;
-                Ok(fetched)
+                Ok(Some(fetched))
             }
-            Err(error) => Err(self.refusal(&error)),
+            None => Ok(None),
         }
     }
 
-    fn request(&self, max_bytes: usize) -> Result<ReadRequest, PartitionError> {
-        Ok(ReadRequest {
-            offset: self.position,
-            max_bytes,
-            end_exclusive: self.replica.offsets()?.readable_end(self.isolation),
-        })
-    }
-
-    fn read_from_memory(
-        &self,
-        max_bytes: usize,
-    ) -> Result<Option<(Fetched, Offset)>, PartitionError> {
+    fn try_memory(&self, max_bytes: usize) -> Result<Option<(Fetched, Offset)>, PartitionError> {
         if self.isolation == Isolation::ReadCommitted {
             // The aborted transactions are on disk.
             return Ok(None);
@@ -159,14 +143,36 @@ impl PartitionReader {
             .transpose()
     }
 
-    async fn read_from_disk(&self, max_bytes: usize) -> Result<(Fetched, Offset), PartitionError> {
-        let request = self.request(max_bytes)?;
+    /// As [`PartitionReader::read_from_memory`], from the disk, on the blocking pool.
+    ///
+    /// # Errors
+    /// Also damage, and what the disk says.
+    ///
+    /// # Cancel safety
+    /// Safe: the position moves with the answer only.
+    pub async fn read_from_disk(&mut self, max_bytes: usize) -> Result<Fetched, FetchRefusal> {
+        let held = self.in_flight.hold(max_bytes).await;
+        let request = self.request(max_bytes);
+        let request = request.map_err(|error| self.refusal(&error))?;
         let (replica, isolation) = (Arc::clone(&self.replica), self.isolation);
         let read = tokio::task::spawn_blocking(move || {
             let read = replica.log()?.read(&request)?;
-            fetched(&replica, read, request.offset, isolation)
+            let fetched = fetched(&replica, read, request.offset, isolation);
+            drop(held);
+            fetched
         });
-        read.await.unwrap_or(Err(PartitionError::Closed))
+        let read = read.await.unwrap_or(Err(PartitionError::Closed));
+        let (fetched, next) = read.map_err(|error| self.refusal(&error))?;
+        self.position = next;
+        Ok(fetched)
+    }
+
+    fn request(&self, max_bytes: usize) -> Result<ReadRequest, PartitionError> {
+        Ok(ReadRequest {
+            offset: self.position,
+            max_bytes,
+            end_exclusive: self.replica.offsets()?.readable_end(self.isolation),
+        })
     }
 
     /// Parks until more can be read at its position, which `wakeups` will tell with `token`; `false`

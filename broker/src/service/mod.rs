@@ -14,6 +14,7 @@ pub mod configs;
 pub mod context;
 pub mod error;
 pub mod fetch;
+pub mod in_flight;
 pub mod offsets;
 pub mod produce;
 pub mod producer_ids;
@@ -59,6 +60,7 @@ pub struct Services {
     partitions: Arc<Partitions>,
     identity: cluster::Identity,
     producer_ids: producer_ids::Blocks,
+    in_flight: in_flight::InFlightBytes,
 }
 
 impl Services {
@@ -73,6 +75,7 @@ impl Services {
             partitions,
             identity,
         } = dependencies;
+        let in_flight = in_flight::InFlightBytes::new(config.limits.in_flight_bytes_max);
         Arc::new(Self {
             config,
             sources,
@@ -81,6 +84,7 @@ impl Services {
             partitions,
             identity,
             producer_ids: producer_ids::Blocks::default(),
+            in_flight,
         })
     }
 

@@ -106,34 +106,63 @@ impl Future for Acknowledgement {
 }
 
 impl Services {
-    /// Appends one batch, on the caller's task unless the disk is slow.
+    /// Whether appends belong on the blocking pool ([`Services::append_later`]): the disk is slow.
+    #[must_use]
+    pub fn appends_are_stalled(&self) -> bool {
+        self.partitions.append_gate().is_stalled()
+    }
+
+    /// Appends one batch on the caller's thread.
+    ///
+    /// # Errors
+    /// Why the batch is not in the log.
+    pub fn append_now(
+        &self,
+        _context: &RequestContext,
+        request: ProduceRequest,
+    ) -> Result<Produced, ServiceError> {
+        let (replica, appending) = self.prepare(&request)?;
+        let appended = self.append(&replica, request.batch, &appending);
+        produced(appended, replica, request.timeout)
+    }
+
+    /// Appends one batch on the blocking pool.
     ///
     /// # Errors
     /// Why the batch is not in the log.
     ///
     /// # Cancel safety
     /// When it is dropped the batch may or may not be in the log.
-    pub async fn produce(
+    pub async fn append_later(
         &self,
         _context: &RequestContext,
         request: ProduceRequest,
     ) -> Result<Produced, ServiceError> {
+        let (replica, appending) = self.prepare(&request)?;
+        let held = self.in_flight.hold(request.batch.len()).await;
+        let append = {
+            let (partitions, replica) = (Arc::clone(&self.partitions), Arc::clone(&replica));
+            move || {
+                let start = Instant::now();
+                let result = replica.append(request.batch, &appending);
+                partitions.append_gate().record(start.elapsed());
+                drop(held);
+                result
+            }
+        };
+        let appended = tokio::task::spawn_blocking(append).await;
+        let appended = appended.map_err(|_| ServiceError::panicked())?;
+        produced(appended, replica, request.timeout)
+    }
+
+    fn prepare(&self, request: &ProduceRequest) -> Result<(Arc<Replica>, Appending), ServiceError> {
         let replica = self.replica(request.topic_id, request.partition)?;
         let appending = Appending {
             acks: request.acks,
             leader_epoch: request.leader_epoch,
             now_ms: self.clock.wall_ms(),
         };
-        let appended = if self.partitions.append_gate().is_stalled() {
-            self.append_on_blocking_pool(&replica, request.batch, appending)
-                .await?
-        } else {
-            self.append(&replica, request.batch, &appending)
-        };
-        let (appended, pending) =
-            appended.map_err(|error| ServiceError::of_partition(replica.partition(), &error))?;
-        let timeout = request.timeout.unwrap_or(ACK_TIMEOUT_DEFAULT);
-        Ok(produced(&appended, pending, replica, timeout))
+        Ok((replica, appending))
     }
 
     fn append(
@@ -153,32 +182,16 @@ impl Services {
         }
         result
     }
-
-    async fn append_on_blocking_pool(
-        &self,
-        replica: &Arc<Replica>,
-        batch: Bytes,
-        appending: Appending,
-    ) -> Result<Result<(LogAppended, Option<PendingAck>), PartitionError>, ServiceError> {
-        let (partitions, replica) = (Arc::clone(&self.partitions), Arc::clone(replica));
-        let append = move || {
-            let start = Instant::now();
-            let result = replica.append(batch, &appending);
-            partitions.append_gate().record(start.elapsed());
-            result
-        };
-        let joined = tokio::task::spawn_blocking(append).await;
-        joined.map_err(|_| ServiceError::panicked())
-    }
 }
 
 fn produced(
-    appended: &LogAppended,
-    pending: Option<PendingAck>,
+    appended: Result<(LogAppended, Option<PendingAck>), PartitionError>,
     replica: Arc<Replica>,
-    timeout: Duration,
-) -> Produced {
-    Produced {
+    timeout: Option<Duration>,
+) -> Result<Produced, ServiceError> {
+    let (appended, pending) =
+        appended.map_err(|error| ServiceError::of_partition(replica.partition(), &error))?;
+    Ok(Produced {
         base_offset: appended.base_offset,
         log_append_time_ms: appended.log_append_time,
         log_start_offset: appended.log_start,
@@ -186,8 +199,8 @@ fn produced(
         acknowledgement: pending.map(|pending| Acknowledgement {
             pending,
             replica,
-            timeout,
+            timeout: timeout.unwrap_or(ACK_TIMEOUT_DEFAULT),
             sleep: None,
         }),
-    }
+    })
 }

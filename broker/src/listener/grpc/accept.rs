@@ -1,0 +1,212 @@
+//! Accepting connections: bounded in total and per address, and backing off when descriptors run out.
+
+use std::{
+    collections::HashMap,
+    io,
+    net::{IpAddr, SocketAddr},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU64, AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use futures_util::{Stream, stream};
+use tokio::net::{TcpListener, TcpStream};
+
+use super::connection::Connection;
+use crate::{config::Config, shutdown::Shutdown};
+
+/// How long nothing is accepted after the system refused to (no descriptors, no memory).
+const ACCEPT_BACKOFF: Duration = Duration::from_millis(100);
+
+/// Connections of a listener, now and so far.
+#[derive(Debug, Default)]
+pub struct ConnectionCounts {
+    open: AtomicUsize,
+    accepted: AtomicU64,
+    refused: AtomicU64,
+    by_address: Mutex<HashMap<IpAddr, usize>>,
+}
+
+impl ConnectionCounts {
+    /// Connections that are open.
+    #[must_use]
+    pub fn open(&self) -> usize {
+        self.open.load(Ordering::Relaxed)
+    }
+
+    /// Connections that were let in so far.
+    #[must_use]
+    pub fn accepted(&self) -> u64 {
+        self.accepted.load(Ordering::Relaxed)
+    }
+
+    /// Connections that were refused so far because of a limit.
+    #[must_use]
+    pub fn refused(&self) -> u64 {
+        self.refused.load(Ordering::Relaxed)
+    }
+
+    /// Lets a connection in, or says which limit forbids it.
+    fn admit(
+        self: &Arc<Self>,
+        address: IpAddr,
+        limits: &AcceptLimits,
+    ) -> Result<Admission, &'static str> {
+        let mut by_address = self
+            .by_address
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        let refused = if self.open() >= limits.connections_max {
+            Some("limits.connections_max")
+        } else if by_address.get(&address).copied().unwrap_or(0) >= limits.per_address_max {
+            Some("limits.connections_per_address_max")
+        } else {
+            None
+        };
+        if let Some(limit) = refused {
+            self.refused.fetch_add(1, Ordering::Relaxed);
+            return Err(limit);
+        }
+        *by_address.entry(address).or_default() += 1;
+        self.open.fetch_add(1, Ordering::Relaxed);
+        self.accepted.fetch_add(1, Ordering::Relaxed);
+        Ok(Admission {
+            counts: Arc::clone(self),
+            address,
+        })
+    }
+}
+
+/// A connection's place; given back when it is dropped.
+#[derive(Debug)]
+pub(super) struct Admission {
+    counts: Arc<ConnectionCounts>,
+    address: IpAddr,
+}
+
+impl Drop for Admission {
+    fn drop(&mut self) {
+        self.counts.open.fetch_sub(1, Ordering::Relaxed);
+        let mut by_address = self
+            .counts
+            .by_address
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        if let Some(count) = by_address.get_mut(&self.address) {
+            *count -= 1;
+            if *count == 0 {
+                by_address.remove(&self.address);
+            }
+        }
+    }
+}
+
+#[derive(Debug, Clone, Copy)]
+struct AcceptLimits {
+    connections_max: usize,
+    per_address_max: usize,
+    send_stall: Duration,
+}
+
+/// The connections to serve, until shutdown begins.
+pub(super) fn incoming(
+    listener: TcpListener,
+    config: &Config,
+    counts: Arc<ConnectionCounts>,
+    shutdown: Shutdown,
+) -> impl Stream<Item = io::Result<Connection>> {
+    let as_count = |limit: u32| usize::try_from(limit).unwrap_or(usize::MAX);
+    let limits = AcceptLimits {
+        connections_max: as_count(config.limits.connections_max),
+        per_address_max: as_count(config.limits.connections_per_address_max),
+        send_stall: config.network.send_stall_timeout,
+    };
+    stream::unfold(listener, move |listener| {
+        let (counts, shutdown) = (Arc::clone(&counts), shutdown.clone());
+        async move {
+            tokio::select! {
+                biased;
+                () = shutdown.begun() => None,
+                connection = accept(&listener, &counts, &limits) => {
+                    Some((Ok(connection), listener))
+                }
+            }
+        }
+    })
+}
+
+/// The next connection that the limits allow.
+async fn accept(
+    listener: &TcpListener,
+    counts: &Arc<ConnectionCounts>,
+    limits: &AcceptLimits,
+) -> Connection {
+    loop {
+        let (stream, address) = match listener.accept().await {
+            Ok(accepted) => accepted,
+            Err(error) => {
+                // Some errors are the peer's (reset before accept), others last until something
+                // closes; telling them apart is not worth a mistake.
+                tracing::warn!(%error, "cannot accept connections, trying again");
+                tokio::time::sleep(ACCEPT_BACKOFF).await;
+                continue;
+            }
+        };
+        if let Some(connection) = admit(stream, address, counts, limits) {
+            return connection;
+        }
+    }
+}
+
+fn admit(
+    stream: TcpStream,
+    address: SocketAddr,
+    counts: &Arc<ConnectionCounts>,
+    limits: &AcceptLimits,
+) -> Option<Connection> {
+    let admission = match counts.admit(address.ip(), limits) {
+        Ok(admission) => admission,
+        Err(limit) => {
+            tracing::warn!(peer = %address, limit, "connection refused: limit reached");
+            return None;
+        }
+    };
+    // Without it a small acknowledgement waits for the peer's delayed ACK of the one before.
+    if let Err(error) = stream.set_nodelay(true) {
+        tracing::debug!(peer = %address, %error, "connection is gone already");
+        return None;
+    }
+    Some(Connection::new(stream, admission, limits.send_stall))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LIMITS: AcceptLimits = AcceptLimits {
+        connections_max: 3,
+        per_address_max: 2,
+        send_stall: Duration::from_secs(1),
+    };
+
+    fn address(last: u8) -> IpAddr {
+        IpAddr::from([127, 0, 0, last])
+    }
+
+    #[test]
+    fn connections_are_bounded_in_total_and_per_address() {
+        let counts = Arc::new(ConnectionCounts::default());
+        let first = counts.admit(address(1), &LIMITS).expect("first");
+        let _second = counts.admit(address(1), &LIMITS).expect("second");
+        let refused = counts.admit(address(1), &LIMITS).expect_err("third of one");
+        assert_eq!(refused, "limits.connections_per_address_max");
+        let _third = counts.admit(address(2), &LIMITS).expect("another address");
+        let refused = counts.admit(address(3), &LIMITS).expect_err("fourth");
+        assert_eq!(refused, "limits.connections_max");
+        drop(first);
+        let _again = counts.admit(address(1), &LIMITS).expect("a place is free");
+        assert_eq!((counts.open(), counts.refused()), (3, 2));
+    }
+}

@@ -1,0 +1,151 @@
+//! The native API (gRPC): one adapter per service of `proto/api/millstream/v1`.
+//!
+//! ```text
+//!   accept ─► tonic ─► produce, fetch           on the data runtime, on the stream's own task
+//!                   └► topics, configs, ...     on the control runtime (control.rs)
+//! ```
+//!
+//! Adapters only translate; what is right or wrong is for the services to say. A refusal of one item
+//! travels as a message; a gRPC status ends only what cannot go on: a stream that broke the protocol,
+//! or a broker that shuts down.
+
+mod accept;
+mod cluster;
+mod configs;
+mod connection;
+mod control;
+mod fetch;
+mod offsets;
+mod produce;
+mod producer_ids;
+mod topics;
+mod wire;
+
+use std::sync::Arc;
+
+use millstream_proto::grpc::{FILE_DESCRIPTOR_SET, v1};
+use tokio::{net::TcpListener, runtime};
+use tonic::transport::Server;
+
+pub use accept::ConnectionCounts;
+use control::Control;
+
+use crate::{service::Services, shutdown::Shutdown};
+
+/// HTTP/2 window of one stream: what a sender may have on its way. Wide enough that a round trip on a
+/// fast network does not stop it.
+const STREAM_WINDOW_BYTES: u32 = 4 << 20;
+/// HTTP/2 window of one connection, shared by its streams.
+const CONNECTION_WINDOW_BYTES: u32 = 16 << 20;
+/// Largest HTTP/2 frame: large ones double the throughput of small messages.
+const FRAME_BYTES_MAX: u32 = 256 << 10;
+/// Streams that a client opened and reset before they were served (rapid reset, CVE-2023-44487).
+const PENDING_RESETS_MAX: usize = 32;
+/// Bytes of request headers.
+const HEADER_BYTES_MAX: u32 = 16 << 10;
+
+/// Why the native API cannot be served.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ServeError {
+    /// The generated description of the API cannot be read.
+    #[error("gRPC reflection cannot read the description of the API: {0}")]
+    Reflection(#[from] tonic_reflection::server::Error),
+    /// The server ended.
+    #[error("gRPC server failed: {0}")]
+    Transport(#[from] tonic::transport::Error),
+}
+
+/// Serves the native API on `listener` until `shutdown` begins and its streams have ended. Runs on
+/// the data runtime; admin calls are handed to `control`.
+///
+/// # Errors
+/// [`ServeError`].
+///
+/// # Cancel safety
+/// Dropping it breaks all connections.
+pub async fn serve(
+    listener: TcpListener,
+    services: Arc<Services>,
+    control: runtime::Handle,
+    shutdown: Shutdown,
+    counts: Arc<ConnectionCounts>,
+) -> Result<(), ServeError> {
+    let limits = &services.config().limits;
+    let network = &services.config().network;
+    let request_bytes_max = limits.request_bytes_max.as_usize();
+    let control = Control::new(control, Arc::clone(&services));
+    let (health_reporter, health) = tonic_health::server::health_reporter();
+    report_serving(&health_reporter).await;
+    let reflection = tonic_reflection::server::Builder::configure()
+        .register_encoded_file_descriptor_set(FILE_DESCRIPTOR_SET)
+        .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+        .build_v1()?;
+    let incoming = accept::incoming(listener, services.config(), counts, shutdown.clone());
+    let produce = produce::ProduceAdapter::new(Arc::clone(&services), shutdown.clone());
+    let fetch = fetch::FetchAdapter::new(Arc::clone(&services), shutdown.clone());
+    let router = Server::builder()
+        .initial_stream_window_size(STREAM_WINDOW_BYTES)
+        .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
+        .max_frame_size(FRAME_BYTES_MAX)
+        .max_concurrent_streams(limits.streams_per_connection_max)
+        .http2_max_pending_accept_reset_streams(Some(PENDING_RESETS_MAX))
+        .http2_max_header_list_size(HEADER_BYTES_MAX)
+        .http2_keepalive_interval(Some(network.keepalive_interval))
+        .http2_keepalive_timeout(Some(network.keepalive_timeout))
+        .add_service(
+            v1::produce_service_server::ProduceServiceServer::new(produce)
+                .max_decoding_message_size(request_bytes_max),
+        )
+        .add_service(
+            v1::fetch_service_server::FetchServiceServer::new(fetch)
+                .max_encoding_message_size(usize::MAX),
+        )
+        .add_service(v1::topic_service_server::TopicServiceServer::new(
+            topics::TopicAdapter::new(control.clone()),
+        ))
+        .add_service(v1::config_service_server::ConfigServiceServer::new(
+            configs::ConfigAdapter::new(control.clone()),
+        ))
+        .add_service(v1::offset_service_server::OffsetServiceServer::new(
+            offsets::OffsetAdapter::new(control.clone()),
+        ))
+        .add_service(
+            v1::producer_id_service_server::ProducerIdServiceServer::new(
+                producer_ids::ProducerIdAdapter::new(control.clone()),
+            ),
+        )
+        .add_service(v1::cluster_service_server::ClusterServiceServer::new(
+            cluster::ClusterAdapter::new(control),
+        ))
+        .add_service(health)
+        .add_service(reflection);
+    let begun = async move {
+        shutdown.begun().await;
+        report_not_serving(&health_reporter).await;
+    };
+    Ok(router.serve_with_incoming_shutdown(incoming, begun).await?)
+}
+
+macro_rules! for_each_service {
+    ($reporter:expr, $report:ident) => {
+        $reporter.$report::<v1::produce_service_server::ProduceServiceServer<produce::ProduceAdapter>>().await;
+        $reporter.$report::<v1::fetch_service_server::FetchServiceServer<fetch::FetchAdapter>>().await;
+        $reporter.$report::<v1::topic_service_server::TopicServiceServer<topics::TopicAdapter>>().await;
+        $reporter.$report::<v1::config_service_server::ConfigServiceServer<configs::ConfigAdapter>>().await;
+        $reporter.$report::<v1::offset_service_server::OffsetServiceServer<offsets::OffsetAdapter>>().await;
+        $reporter.$report::<v1::producer_id_service_server::ProducerIdServiceServer<producer_ids::ProducerIdAdapter>>().await;
+        $reporter.$report::<v1::cluster_service_server::ClusterServiceServer<cluster::ClusterAdapter>>().await;
+    };
+}
+
+async fn report_serving(reporter: &tonic_health::server::HealthReporter) {
+    for_each_service!(reporter, set_serving);
+}
+
+async fn report_not_serving(reporter: &tonic_health::server::HealthReporter) {
+    for_each_service!(reporter, set_not_serving);
+    // The server as a whole goes by the empty name.
+    let status = tonic_health::ServingStatus::NotServing;
+    reporter.set_service_status("", status).await;
+}

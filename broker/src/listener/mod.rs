@@ -1,0 +1,3 @@
+//! Listeners: thin adapters between a protocol and the services. They never import each other.
+
+pub mod grpc;
