@@ -10,6 +10,7 @@
 
 pub mod append_gate;
 pub mod error;
+pub mod opening;
 pub mod pending_ack;
 pub mod quarantine;
 pub mod registry;
@@ -19,6 +20,7 @@ pub mod wakeups;
 
 pub use append_gate::AppendGate;
 pub use error::{AckLost, PartitionError};
+pub use opening::OpenReport;
 pub use pending_ack::PendingAck;
 pub use registry::Partitions;
 pub use replica::{AcksWanted, Appending, Isolation, Offsets, Replica};

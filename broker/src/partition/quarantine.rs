@@ -9,28 +9,13 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use millstream_log::{DataDirectory, io::LogIo};
-use millstream_proto::TopicPartition;
+use millstream_log::io::LogIo;
 
 /// Name of the folder for them. No partition has it: theirs end with a number.
 pub const DIRECTORY: &str = "quarantine";
 
 /// Directories of one name that quarantine holds at most; then the operator must look.
 const SAME_NAME_MAX: u32 = 10_000;
-
-/// Moves the directory of that name aside, if there is one, so that a partition can be created there.
-///
-/// # Errors
-/// What the system says.
-pub fn make_way(directory: &DataDirectory, partition: &TopicPartition) -> io::Result<()> {
-    let name = PathBuf::from(partition.to_string());
-    let io = directory.io().as_ref();
-    match io.metadata(&directory.path().join(&name)) {
-        Ok(_) => quarantine(io, directory.path(), &name).map(drop),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-        Err(error) => Err(error),
-    }
-}
 
 /// Moves `data_dir/name` into quarantine, durably, and returns where it is now.
 ///

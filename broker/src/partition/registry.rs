@@ -6,14 +6,16 @@
 
 use std::{
     collections::HashMap,
+    io::ErrorKind,
+    path::PathBuf,
     sync::{Arc, PoisonError, RwLock},
 };
 
-use millstream_log::{DataDirectory, Offline, PartitionLog};
+use millstream_log::{DataDirectory, Offline, PartitionLog, StorageError};
 use millstream_proto::{BrokerId, PartitionIndex, TopicId, TopicPartition};
 use tokio::sync::watch;
 
-use super::{AppendGate, Replica, ReplicaConfig};
+use super::{AppendGate, Replica, ReplicaConfig, quarantine::quarantine};
 use crate::{
     config::topic::TopicConfig,
     quorum::{
@@ -203,23 +205,34 @@ impl Partitions {
         self.insert(replica);
     }
 
-    fn create_log(
+    /// Creates a partition's log; a directory of that name that holds something else makes way.
+    pub(super) fn create_log(
         &self,
         partition: &TopicPartition,
         topic_id: TopicId,
         config: &ReplicaConfig,
     ) -> Result<Arc<PartitionLog>, Offline> {
-        super::quarantine::make_way(&self.directory, partition).map_err(|error| Offline {
-            reason: format!("its directory is taken and cannot be moved away: {error}").into(),
-        })?;
-        let log = PartitionLog::create(
-            &self.directory,
-            partition.clone(),
-            topic_id,
-            Arc::clone(&config.log),
-        );
-        log.map_err(|error| Offline {
+        let create = || {
+            let log = Arc::clone(&config.log);
+            PartitionLog::create(&self.directory, partition.clone(), topic_id, log)
+        };
+        let created = match create() {
+            Err(StorageError::Io { source, .. }) if source.kind() == ErrorKind::AlreadyExists => {
+                self.make_way(partition)?;
+                create()
+            }
+            created => created,
+        };
+        created.map_err(|error| Offline {
             reason: error.to_string().into(),
+        })
+    }
+
+    fn make_way(&self, partition: &TopicPartition) -> Result<(), Offline> {
+        let name = PathBuf::from(partition.to_string());
+        let moved = quarantine(self.directory.io().as_ref(), self.directory.path(), &name);
+        moved.map(drop).map_err(|error| Offline {
+            reason: format!("its directory is taken and cannot be moved away: {error}").into(),
         })
     }
 

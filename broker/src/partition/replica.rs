@@ -18,8 +18,8 @@ use millstream_engine::replication::{
     Acks, Action, Event, Leadership, LeadershipStart, Progress, Ticket,
 };
 use millstream_log::{
-    AppendContext, Appended, ClosedLog, LogObserver, Offline, Origin, PartitionLog, Positions,
-    ReadBatches, ReadError, ReadRequest,
+    AppendContext, Appended, ClosedLog, LogObserver, LogState, Offline, Origin, PartitionLog,
+    Positions, ReadBatches, ReadError, ReadRequest,
 };
 use millstream_proto::{BrokerId, LeaderEpoch, Offset, PartitionIndex, TopicId, TopicPartition};
 use tokio::sync::oneshot;
@@ -144,6 +144,10 @@ impl Replica {
         let replica = Self::build(partition, topic_id, Some(Arc::clone(&log)), status);
         let observer: Weak<Self> = Arc::downgrade(&replica);
         log.set_observer(Arc::new(Observer(observer)));
+        // What happened before the log had an observer.
+        if let LogState::Offline(reason) = log.state() {
+            replica.end(Status::Offline(reason));
+        }
         replica.progressed();
         replica
     }
