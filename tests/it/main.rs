@@ -10,5 +10,6 @@ mod io_errors;
 mod kill_loop;
 mod lifecycle;
 mod map_faults;
+mod power_loss;
 mod retry;
 mod streams;
