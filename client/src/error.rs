@@ -245,6 +245,27 @@ impl Error {
         Some(Cow::Borrowed(hint))
     }
 
+    /// This error, of records that an earlier attempt may have written.
+    pub(crate) fn or_maybe_written(mut self, maybe_written: bool) -> Self {
+        match &mut self {
+            Self::Broker(error) => error.may_have_been_written |= maybe_written,
+            Self::TimedOut {
+                may_have_been_written,
+                ..
+            }
+            | Self::Disconnected {
+                may_have_been_written,
+                ..
+            }
+            | Self::Closed {
+                may_have_been_written,
+                ..
+            } => *may_have_been_written |= maybe_written,
+            _ => {}
+        }
+        self
+    }
+
     pub(crate) fn config(
         name: &'static str,
         found: impl Into<String>,

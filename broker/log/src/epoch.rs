@@ -45,6 +45,17 @@ pub struct EpochHistory {
     entries: Vec<EpochStart>,
 }
 
+/// An epoch history as it was found.
+#[derive(Debug)]
+pub struct LoadedEpochs {
+    /// The history.
+    pub history: EpochHistory,
+    /// Whether it comes from the framed file, whose checksum fits.
+    pub is_framed: bool,
+    /// What was wrong with the framed file.
+    pub damage: Option<LoadError>,
+}
+
 /// Why a text is no epoch history.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("line {line} of the epoch history is not {expected}")]
@@ -236,16 +247,22 @@ impl EpochHistory {
     }
 
     /// Reads the history of a partition: the framed file, or Kafka's text where that is missing or
-    /// broken; empty where there is neither. The second value says what was wrong on the way.
+    /// broken; empty where there is neither.
     ///
     /// # Errors
     /// The file cannot be read, or neither is whole.
-    pub fn load(io: &dyn LogIo, dir: &Path) -> Result<(Self, Option<LoadError>), EpochLoadError> {
+    pub fn load(io: &dyn LogIo, dir: &Path) -> Result<LoadedEpochs, EpochLoadError> {
         let path = dir.join(LEADER_EPOCHS);
         let damage = match KIND.load(io, &path) {
             Ok(None) => None,
             Ok(Some(frame)) => match Self::from_payload(&frame.payload) {
-                Some(history) => return Ok((history, None)),
+                Some(history) => {
+                    return Ok(LoadedEpochs {
+                        history,
+                        is_framed: true,
+                        damage: None,
+                    });
+                }
                 None => Some(LoadError::Corrupt {
                     path,
                     source: KIND.payload_error("entries do not increase"),
@@ -265,7 +282,11 @@ impl EpochHistory {
                 Self::from_text(&text)?
             }
         };
-        Ok((history, damage))
+        Ok(LoadedEpochs {
+            history,
+            is_framed: false,
+            damage,
+        })
     }
 
     /// Replaces both files durably. Where that fails half-way the framed one is newer, and believed.

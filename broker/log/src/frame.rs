@@ -327,7 +327,8 @@ pub fn remove_file(io: &dyn LogIo, path: &Path) -> io::Result<()> {
 /// Suffix of the file that a replacement is written to; left over only by a crash.
 pub const BESIDE_SUFFIX: &str = ".new";
 
-fn beside(path: &Path) -> PathBuf {
+/// Path of the file that a replacement is written to.
+pub(crate) fn beside(path: &Path) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
     name.push(BESIDE_SUFFIX);
     PathBuf::from(name)

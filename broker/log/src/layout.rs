@@ -33,6 +33,9 @@ pub const RECOVERY_POINTS: &str = "recovery-points";
 /// Marker of a clean shutdown, framed; beside the partitions' directories.
 pub const CLEAN_SHUTDOWN: &str = "clean-shutdown";
 
+/// Suffix of a file that is on its way out; removed at the next start where a crash left it.
+pub const DELETED_SUFFIX: &str = ".deleted";
+
 /// Files that are named by an offset.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum FileKind {

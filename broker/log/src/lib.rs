@@ -28,6 +28,9 @@ pub mod producer;
 pub mod recovery;
 pub mod recovery_point;
 
+#[cfg(test)]
+mod golden;
+
 pub mod config;
 pub mod context;
 pub mod error;

@@ -1,7 +1,9 @@
 //! The cluster: its brokers and their data directories.
 
+use millstream_proto::grpc::v1::{self, cluster_service_client::ClusterServiceClient};
+
 use super::Admin;
-use crate::error::Result;
+use crate::{connection::Repeat, error::Result};
 
 /// A cluster.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -59,12 +61,60 @@ pub struct DataDirectory {
     pub offline_partitions: u32,
 }
 
+impl BrokerDescription {
+    fn from_wire(broker: v1::Broker) -> Self {
+        Self {
+            broker_id: broker.broker_id,
+            host: broker.host,
+            port: broker.port,
+            rack: broker.rack,
+            version: broker.version,
+            broker_epoch: broker.broker_epoch,
+            data_directories: broker
+                .data_directories
+                .into_iter()
+                .map(DataDirectory::from_wire)
+                .collect(),
+            uptime_ms: broker.uptime_ms,
+        }
+    }
+}
+
+impl DataDirectory {
+    fn from_wire(directory: v1::DataDirectory) -> Self {
+        Self {
+            path: directory.path,
+            directory_id: directory.directory_id,
+            total_bytes: directory.total_bytes,
+            available_bytes: directory.available_bytes,
+            log_bytes: directory.log_bytes,
+            full: directory.full,
+            partitions: directory.partitions,
+            offline_partitions: directory.offline_partitions,
+        }
+    }
+}
+
 impl Admin {
     /// Describes the cluster.
     ///
     /// # Errors
     /// What kept the cluster from being asked.
     pub async fn describe_cluster(&self) -> Result<ClusterDescription> {
-        todo!()
+        let (cluster, _) = self
+            .ask("describing the cluster", Repeat::Always, |broker| {
+                let mut client = ClusterServiceClient::new(broker.admin.clone());
+                async move { client.describe_cluster(v1::DescribeClusterRequest {}).await }
+            })
+            .await?;
+        Ok(ClusterDescription {
+            cluster_id: cluster.cluster_id,
+            controller_id: cluster.controller_id,
+            brokers: cluster
+                .brokers
+                .into_iter()
+                .map(BrokerDescription::from_wire)
+                .collect(),
+        })
     }
 }

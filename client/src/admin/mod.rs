@@ -6,7 +6,7 @@ mod configs;
 mod offsets;
 mod topics;
 
-use std::{sync::Arc, time::Duration};
+use std::{future::Future, sync::Arc, time::Duration};
 
 pub use cluster::{BrokerDescription, ClusterDescription, DataDirectory};
 pub use configs::{ConfigChange, ConfigEntry, ConfigResource, ConfigSource};
@@ -16,7 +16,16 @@ pub use topics::{
     TopicListing,
 };
 
-use crate::connection::Connection;
+use millstream_proto::{
+    TopicId,
+    grpc::{topic_id_from_wire, v1},
+};
+use tonic::{Response, Status};
+
+use crate::{
+    connection::{Broker, Connection, Repeat},
+    error::{Error, Result},
+};
 
 /// Administration of a cluster.
 ///
@@ -33,8 +42,12 @@ pub struct Admin {
 }
 
 impl Admin {
-    pub(crate) fn new(_connection: Arc<Connection>) -> Self {
-        todo!()
+    pub(crate) fn new(connection: Arc<Connection>) -> Self {
+        let deadline = connection.config.request_timeout;
+        Self {
+            connection,
+            deadline,
+        }
     }
 
     /// Gives every call of the returned value `deadline` instead of the client's request timeout.
@@ -43,4 +56,48 @@ impl Admin {
         self.deadline = deadline;
         self
     }
+
+    /// Asks any broker.
+    async fn ask<T, F>(
+        &self,
+        operation: &'static str,
+        repeat: Repeat,
+        call: impl FnMut(Arc<Broker>) -> F,
+    ) -> Result<(T, Arc<str>)>
+    where
+        F: Future<Output = Result<Response<T>, Status>>,
+    {
+        self.connection
+            .call_any(operation, self.deadline, repeat, call)
+            .await
+    }
+}
+
+/// Pairs each item asked for with its answer; the broker answers in the order asked.
+fn pair<A, W, T>(
+    asked: impl ExactSizeIterator<Item = A>,
+    answers: Vec<W>,
+    broker: &str,
+    read: impl Fn(W) -> Result<T>,
+) -> Result<Vec<(A, Result<T>)>> {
+    if answers.len() != asked.len() {
+        return Err(Error::Protocol {
+            broker: broker.to_owned(),
+            reason: format!("{} results for {} items", answers.len(), asked.len()),
+        });
+    }
+    Ok(asked.zip(answers.into_iter().map(read)).collect())
+}
+
+/// Turns the error field of an answer into a result.
+fn refusal(error: Option<v1::Error>) -> Result<()> {
+    error.map_or(Ok(()), |error| Err(Error::from_wire(error)))
+}
+
+/// Reads a topic id.
+fn topic_id(bytes: &[u8], broker: &str) -> Result<TopicId> {
+    topic_id_from_wire(bytes).map_err(|found| Error::Protocol {
+        broker: broker.to_owned(),
+        reason: format!("topic id has {found} bytes, expected 16"),
+    })
 }

@@ -2,10 +2,17 @@
 
 use std::collections::BTreeMap;
 
-use millstream_proto::TopicId;
+use millstream_proto::{
+    TopicId,
+    grpc::v1::{self, topic_service_client::TopicServiceClient},
+};
+use tonic::transport::Channel;
 
-use super::Admin;
-use crate::error::{Error, Result};
+use super::{Admin, pair, refusal, topic_id};
+use crate::{
+    connection::{ANSWER_BYTES_MAX, Broker, Repeat, join_address},
+    error::{Error, Result},
+};
 
 /// A topic to create.
 ///
@@ -150,14 +157,92 @@ pub struct PartitionLog {
     pub segments: u32,
 }
 
+impl NewTopic {
+    fn into_wire(self) -> v1::NewTopic {
+        v1::NewTopic {
+            name: self.name,
+            partitions: self.partitions,
+            replication_factor: self.replication_factor,
+            configs: self.configs.into_iter().collect(),
+        }
+    }
+}
+
+impl CreatedTopic {
+    fn from_wire(topic: v1::CreateTopicResult, broker: &str) -> Result<Self> {
+        refusal(topic.error)?;
+        let id = &topic.topic_id;
+        let topic_id = if id.is_empty() {
+            None
+        } else {
+            Some(topic_id(id, broker)?)
+        };
+        Ok(Self {
+            name: topic.name,
+            topic_id,
+            partitions: topic.partitions,
+            replication_factor: topic.replication_factor,
+            warnings: topic.warnings,
+        })
+    }
+}
+
+impl TopicDescription {
+    fn from_wire(topic: v1::TopicDescription, broker: &str) -> Result<Self> {
+        refusal(topic.error)?;
+        Ok(Self {
+            name: topic.name,
+            topic_id: topic_id(&topic.topic_id, broker)?,
+            internal: topic.internal,
+            partitions: topic
+                .partitions
+                .into_iter()
+                .map(PartitionDescription::from_wire)
+                .collect(),
+        })
+    }
+}
+
+impl PartitionDescription {
+    fn from_wire(partition: v1::PartitionDescription) -> Self {
+        Self {
+            partition: partition.partition,
+            error: partition.error.map(Error::from_wire),
+            leader: partition.leader.map(|leader| Leader {
+                broker_id: leader.broker_id,
+                leader_epoch: leader.leader_epoch,
+                address: join_address(&leader.host, leader.port).unwrap_or_default(),
+            }),
+            replicas: partition.replicas,
+            in_sync_replicas: partition.in_sync_replicas,
+            log: partition.log.map(|log| PartitionLog {
+                log_start_offset: log.log_start_offset,
+                last_stable_offset: log.last_stable_offset,
+                high_watermark: log.high_watermark,
+                flushed_offset: log.flushed_offset,
+                log_end_offset: log.log_end_offset,
+                size_bytes: log.size_bytes,
+                segments: log.segments,
+            }),
+        }
+    }
+}
+
+fn client(broker: &Broker) -> TopicServiceClient<Channel> {
+    TopicServiceClient::new(broker.admin.clone()).max_decoding_message_size(ANSWER_BYTES_MAX)
+}
+
 impl Admin {
     /// Creates one topic.
     ///
     /// # Errors
     /// What kept the topic from being created.
     pub async fn create_topic(&self, topic: NewTopic) -> Result<CreatedTopic> {
-        let _ = topic;
-        todo!()
+        let results = self.create_topics(vec![topic], false).await?;
+        let mut results = results.into_iter().map(|(_, result)| result);
+        results
+            .next()
+            .unwrap_or_else(|| Err(Error::config("topics", "none", "one topic")))
     }
 
     /// Creates topics, or with `validate_only` checks whether they could be. One result per topic,
@@ -170,8 +255,21 @@ impl Admin {
         topics: Vec<NewTopic>,
         validate_only: bool,
     ) -> Result<Vec<(String, Result<CreatedTopic>)>> {
-        let _ = (topics, validate_only);
-        todo!()
+        let names: Vec<_> = topics.iter().map(|topic| topic.name.clone()).collect();
+        let topics = topics.into_iter().map(NewTopic::into_wire).collect();
+        let request = v1::CreateTopicsRequest {
+            topics,
+            validate_only,
+        };
+        let (answer, broker) = self
+            .ask("creating topics", Repeat::WhileUnsent, |broker| {
+                let (mut client, request) = (client(&broker), request.clone());
+                async move { client.create_topics(request).await }
+            })
+            .await?;
+        pair(names.into_iter(), answer.results, &broker, |topic| {
+            CreatedTopic::from_wire(topic, &broker)
+        })
     }
 
     /// Deletes topics, or with `validate_only` checks whether they could be. One result per name, in
@@ -184,8 +282,20 @@ impl Admin {
         names: &[&str],
         validate_only: bool,
     ) -> Result<Vec<(String, Result<()>)>> {
-        let _ = (names, validate_only);
-        todo!()
+        let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
+        let request = v1::DeleteTopicsRequest {
+            names: names.clone(),
+            validate_only,
+        };
+        let (answer, broker) = self
+            .ask("deleting topics", Repeat::WhileUnsent, |broker| {
+                let (mut client, request) = (client(&broker), request.clone());
+                async move { client.delete_topics(request).await }
+            })
+            .await?;
+        pair(names.into_iter(), answer.results, &broker, |topic| {
+            refusal(topic.error)
+        })
     }
 
     /// Raises the number of a topic's partitions to `total`, or with `validate_only` checks whether
@@ -199,8 +309,19 @@ impl Admin {
         total: i32,
         validate_only: bool,
     ) -> Result<()> {
-        let _ = (name, total, validate_only);
-        todo!()
+        let request = v1::CreatePartitionsRequest {
+            name: name.to_owned(),
+            partitions: total,
+            validate_only,
+        };
+        let (answer, _) = self
+            .ask("creating partitions", Repeat::WhileUnsent, |broker| {
+                let (mut client, request) = (client(&broker), request.clone());
+                async move { client.create_partitions(request).await }
+            })
+            .await?;
+        self.connection.metadata.remove(name);
+        refusal(answer.error)
     }
 
     /// All topics, by name.
@@ -208,8 +329,26 @@ impl Admin {
     /// # Errors
     /// What kept the cluster from being asked.
     pub async fn list_topics(&self, include_internal: bool) -> Result<Vec<TopicListing>> {
-        let _ = include_internal;
-        todo!()
+        let (answer, broker) = self
+            .ask("listing topics", Repeat::Always, |broker| {
+                let mut client = client(&broker);
+                async move {
+                    client
+                        .list_topics(v1::ListTopicsRequest { include_internal })
+                        .await
+                }
+            })
+            .await?;
+        let listing = |topic: v1::TopicListing| {
+            Ok(TopicListing {
+                topic_id: topic_id(&topic.topic_id, &broker)?,
+                name: topic.name,
+                partitions: topic.partitions,
+                replication_factor: topic.replication_factor,
+                internal: topic.internal,
+            })
+        };
+        answer.topics.into_iter().map(listing).collect()
     }
 
     /// Describes topics, with `include_log` also offsets and sizes of their partitions. One result
@@ -222,7 +361,20 @@ impl Admin {
         names: &[&str],
         include_log: bool,
     ) -> Result<Vec<(String, Result<TopicDescription>)>> {
-        let _ = (names, include_log);
-        todo!()
+        let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
+        let request = v1::DescribeTopicsRequest {
+            names: names.clone(),
+            include_log,
+            ..v1::DescribeTopicsRequest::default()
+        };
+        let (answer, broker) = self
+            .ask("describing topics", Repeat::Always, |broker| {
+                let (mut client, request) = (client(&broker), request.clone());
+                async move { client.describe_topics(request).await }
+            })
+            .await?;
+        pair(names.into_iter(), answer.topics, &broker, |topic| {
+            TopicDescription::from_wire(topic, &broker)
+        })
     }
 }

@@ -3,20 +3,22 @@
 use std::{
     future::Future,
     pin::Pin,
-    task::{Context, Poll},
+    sync::Arc,
+    task::{Context, Poll, ready},
 };
 
 use millstream_proto::grpc::v1;
 
+use super::completion::{Completion, answer_of};
 use crate::error::Result;
 
 /// How safe an acknowledged record is at the moment of its acknowledgement.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Durability {
-    /// On disk: fsynced by `replicas` brokers.
+    /// On disk: fsynced by as many brokers as the acknowledgement's `replicas` says.
     Flushed,
-    /// In the page cache of `replicas` brokers.
+    /// In the page cache of as many brokers as the acknowledgement's `replicas` says.
     Memory,
     /// Not known: the producer asked for no acknowledgement.
     Unknown,
@@ -53,15 +55,42 @@ pub struct Acknowledgement {
 /// nothing.
 ///
 /// # Cancel safety
-/// May be polled, dropped or polled again by another task at any time.
+/// May be polled, dropped, or moved to another task and polled there at any time.
 #[derive(Debug)]
 #[must_use = "a delivery that nobody looks at hides a record that was not written"]
-pub struct Delivery {}
+pub struct Delivery {
+    completion: Arc<Completion>,
+    /// Position of the record in its batch.
+    index: u32,
+    timestamp_ms: i64,
+    waker_slot: Option<usize>,
+}
+
+impl Delivery {
+    pub(crate) const fn new(completion: Arc<Completion>, index: u32, timestamp_ms: i64) -> Self {
+        Self {
+            completion,
+            index,
+            timestamp_ms,
+            waker_slot: None,
+        }
+    }
+}
 
 impl Future for Delivery {
     type Output = Result<Acknowledgement>;
 
-    fn poll(self: Pin<&mut Self>, _context: &mut Context<'_>) -> Poll<Self::Output> {
-        todo!()
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        let delivery = &mut *self;
+        let parts = ready!(delivery.completion.poll(&mut delivery.waker_slot, context));
+        Poll::Ready(
+            answer_of(parts, delivery.index).map(|(offset, ack)| Acknowledgement {
+                partition: delivery.completion.partition,
+                offset,
+                timestamp_ms: ack.log_append_time_ms.unwrap_or(delivery.timestamp_ms),
+                durability: ack.durability,
+                replicas: ack.replicas,
+            }),
+        )
     }
 }

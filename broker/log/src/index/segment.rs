@@ -109,6 +109,11 @@ impl SegmentIndexes {
         Ok(())
     }
 
+    /// Takes bytes into account that hold no readable batch but stay in the file.
+    pub const fn skip(&mut self, size_bytes: u64) {
+        self.bytes_since_entry += size_bytes;
+    }
+
     /// Adds the time entry that a segment gets when it is sealed or the log is closed.
     ///
     /// # Errors

@@ -147,8 +147,10 @@ fn dump_other(io: &dyn LogIo, path: &Path, name: &str) -> Result<Dump, InspectEr
 
 fn epochs(io: &dyn LogIo, dir: &Path) -> Dump {
     match EpochHistory::load(io, dir) {
-        Ok((history, None)) => Dump::EpochHistory(history),
-        Ok((_, Some(damage))) => Dump::Unreadable(damage.to_string()),
+        Ok(loaded) => match loaded.damage {
+            None => Dump::EpochHistory(loaded.history),
+            Some(damage) => Dump::Unreadable(damage.to_string()),
+        },
         Err(error) => Dump::Unreadable(error.to_string()),
     }
 }

@@ -78,6 +78,7 @@ impl PartitionLog {
             durability: config.durability,
             index_interval_bytes: config.index_interval_bytes,
             now_ms,
+            compacted: config.cleanup_compact,
             topic_id: Some(topic_id),
         };
         let writer = Writer::Unopened(Box::new(input.clone()));

@@ -1,6 +1,10 @@
 //! [`RecoveryInput`] and [`Recovered`]: what recovery is told, and what a live log starts from.
 
-use std::{io, ops::Range, path::PathBuf};
+use std::{
+    io,
+    ops::Range,
+    path::{Path, PathBuf},
+};
 
 use millstream_proto::{Offset, TopicId};
 
@@ -30,6 +34,8 @@ pub struct RecoveryInput {
     pub recovery_point: Offset,
     /// How the last run ended.
     pub boot: Boot,
+    /// Whether offsets may be missing, as compaction removed their records.
+    pub compacted: bool,
     /// The topic's durability: what becomes of bytes above a failed flush.
     pub durability: Durability,
     /// `index.interval.bytes`, for indexes that are rebuilt.
@@ -77,6 +83,27 @@ pub struct Recovered {
     pub report: RecoveryReport,
 }
 
+impl Recovered {
+    /// Segments before the last one that the manifest does not vouch for: recovery ended them, or
+    /// found no entry. Until they are entered, no start is clean and each looks into them again.
+    #[must_use]
+    pub fn unlisted(&self) -> Vec<SegmentMeta> {
+        let sealed = self
+            .segments
+            .split_last()
+            .map_or(&[][..], |(_, sealed)| sealed);
+        sealed
+            .iter()
+            .filter(|meta| {
+                self.manifest
+                    .get(meta.base_offset)
+                    .is_none_or(|entry| entry.meta != **meta || !entry.sealed)
+            })
+            .copied()
+            .collect()
+    }
+}
+
 /// What recovery did.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct RecoveryReport {
@@ -122,4 +149,17 @@ pub enum RecoveryError {
         /// The one in `partition.metadata`.
         found: String,
     },
+}
+
+/// Says what was tried on which path when the system fails.
+pub(super) fn io_error(
+    operation: &'static str,
+    path: &Path,
+) -> impl FnOnce(io::Error) -> RecoveryError {
+    let path = path.to_path_buf();
+    move |source| RecoveryError::Io {
+        operation,
+        path,
+        source,
+    }
 }

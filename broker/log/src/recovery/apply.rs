@@ -1,0 +1,329 @@
+//! Makes a partition's directory what was decided, in an order that a crash may interrupt anywhere.
+//!
+//! 1. the manifest loses what it can no longer vouch for;
+//! 2. copies are written beside, fsynced, renamed over; the directory is fsynced;
+//! 3. segments above a cut are removed, highest first; tails are cut; what is kept is fdatasynced;
+//! 4. indexes, epochs, producer files follow; the marker of a failed flush goes last.
+
+use std::{
+    collections::BTreeSet,
+    io::{self, IoSlice},
+    path::Path,
+};
+
+use millstream_proto::Offset;
+
+use super::{
+    Recovered, RecoveryError, RecoveryInput, inventory::Inventory, plan::PlannedSegment,
+    recovered::io_error, segments::Decided,
+};
+use crate::{
+    flush_failure::FlushFailure,
+    frame, identity,
+    index::TransactionIndex,
+    io::{LogFile, LogIo, OpenMode},
+    layout::{FileKind, MANIFEST},
+    segment_meta::SegmentMeta,
+};
+
+/// Bytes copied at once.
+const COPY_BUFFER_BYTES: usize = 256 << 10;
+
+pub(super) fn apply(
+    io: &dyn LogIo,
+    dir: &Path,
+    mut inventory: Inventory,
+    mut decided: Decided,
+    input: &RecoveryInput,
+) -> Result<Recovered, RecoveryError> {
+    let disk = Disk { io, dir };
+    disk.store_identity(&mut inventory, input)?;
+    disk.forget_changed(&mut inventory, &decided.plan)?;
+    decided.found.report.rewritten_bytes = disk.rewrite(&decided.plan)?;
+    disk.drop_others(&inventory, &decided.plan)?;
+    disk.cut_and_flush(&decided.plan)?;
+    decided.found.report.rebuilt_indexes = disk.store_indexes(&mut decided.plan)?;
+    let log_end = decided.found.next_offset;
+    disk.drop_producer_files(&inventory, log_end)?;
+    decided.found.epochs_changed |= decided.found.epochs.truncate_from_end(log_end);
+    if decided.found.epochs_changed {
+        decided
+            .found
+            .epochs
+            .store(io, dir)
+            .map_err(io_error("store epochs in", dir))?;
+    }
+    if inventory.flush_failure.is_some() {
+        FlushFailure::remove(io, dir).map_err(io_error("remove marker in", dir))?;
+    }
+    Ok(Recovered {
+        topic_id: inventory.topic_id,
+        segments: decided.plan.iter().map(|segment| segment.meta).collect(),
+        log_start: decided.log_start,
+        log_end,
+        epochs: decided.found.epochs,
+        producers: decided.found.producers,
+        manifest: inventory.manifest,
+        corrupt: decided.found.corrupt,
+        report: decided.found.report,
+    })
+}
+
+/// The partition's directory.
+struct Disk<'a> {
+    io: &'a dyn LogIo,
+    dir: &'a Path,
+}
+
+impl Disk<'_> {
+    fn sync_dir(&self) -> Result<(), RecoveryError> {
+        self.io
+            .sync_dir(self.dir)
+            .map_err(io_error("sync", self.dir))
+    }
+
+    fn store_identity(
+        &self,
+        inventory: &mut Inventory,
+        input: &RecoveryInput,
+    ) -> Result<(), RecoveryError> {
+        let Some(topic_id) = input.topic_id else {
+            return Ok(());
+        };
+        let stored = identity::load(self.io, self.dir).ok().flatten();
+        inventory.topic_id = Some(topic_id);
+        if stored == Some(topic_id) {
+            return Ok(());
+        }
+        identity::store(self.io, self.dir, topic_id)
+            .map_err(io_error("store topic id in", self.dir))
+    }
+
+    /// Takes out of the manifest what is not used as it stands there.
+    fn forget_changed(
+        &self,
+        inventory: &mut Inventory,
+        plan: &[PlannedSegment],
+    ) -> Result<(), RecoveryError> {
+        let before = inventory.manifest.entries().len();
+        inventory.manifest.retain(|entry| {
+            plan.iter()
+                .any(|segment| segment.walked.is_none() && segment.meta == entry.meta)
+        });
+        if inventory.manifest.entries().len() == before {
+            return Ok(());
+        }
+        inventory
+            .manifest
+            .store(self.io, self.dir)
+            .map_err(io_error("store", &self.dir.join(MANIFEST)))
+    }
+
+    /// Copies what may never have reached the disk into new files; returns how many bytes.
+    fn rewrite(&self, plan: &[PlannedSegment]) -> Result<u64, RecoveryError> {
+        let rewritten: Vec<&PlannedSegment> =
+            plan.iter().filter(|segment| segment.is_rewritten).collect();
+        for segment in &rewritten {
+            self.copy_beside(segment)?;
+        }
+        for segment in &rewritten {
+            let path = FileKind::Log.path(self.dir, segment.meta.base_offset);
+            self.io
+                .rename(&frame::beside(&path), &path)
+                .map_err(io_error("rename", &path))?;
+        }
+        self.sync_dir()?;
+        Ok(rewritten
+            .iter()
+            .map(|segment| segment.meta.size_bytes)
+            .sum())
+    }
+
+    fn copy_beside(&self, segment: &PlannedSegment) -> Result<(), RecoveryError> {
+        let path = frame::beside(&FileKind::Log.path(self.dir, segment.meta.base_offset));
+        let target = self
+            .io
+            .open(&path, OpenMode::Create)
+            .map_err(io_error("create", &path))?;
+        target.set_len(0).map_err(io_error("cut", &path))?;
+        if let Some(source) = segment.source {
+            let source_path = FileKind::Log.path(self.dir, source);
+            let source = self
+                .io
+                .open(&source_path, OpenMode::Read)
+                .map_err(io_error("open", &source_path))?;
+            copy(
+                &*source,
+                segment.source_position,
+                &*target,
+                segment.meta.size_bytes,
+            )
+            .map_err(io_error("copy", &source_path))?;
+        }
+        target.sync_data().map_err(io_error("sync", &path))
+    }
+
+    /// Removes segments that are not in the plan, and what a crash left half done.
+    fn drop_others(
+        &self,
+        inventory: &Inventory,
+        plan: &[PlannedSegment],
+    ) -> Result<(), RecoveryError> {
+        let kept: BTreeSet<Offset> = plan
+            .iter()
+            .map(|segment| segment.meta.base_offset)
+            .collect();
+        let dropped = inventory
+            .logs
+            .iter()
+            .rev()
+            .filter(|base| !kept.contains(base) && !inventory.foreign.contains(base))
+            .map(|base| FileKind::Log.path(self.dir, *base));
+        let indexes = inventory
+            .index_files
+            .iter()
+            .filter(|(base, _)| !kept.contains(base) && !inventory.foreign.contains(base))
+            .map(|(base, kind)| kind.path(self.dir, *base));
+        for path in dropped
+            .chain(indexes)
+            .chain(inventory.leftovers.iter().cloned())
+        {
+            self.remove(&path)?;
+        }
+        Ok(())
+    }
+
+    fn remove(&self, path: &Path) -> Result<(), RecoveryError> {
+        match self.io.remove_file(path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                Err(io_error("remove", path)(error))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Cuts tails, and flushes what was not known to be flushed.
+    fn cut_and_flush(&self, plan: &[PlannedSegment]) -> Result<(), RecoveryError> {
+        let walked = plan
+            .iter()
+            .filter(|segment| segment.walked.is_some() && !segment.is_rewritten);
+        for segment in walked {
+            let path = FileKind::Log.path(self.dir, segment.meta.base_offset);
+            let file = self
+                .io
+                .open(&path, OpenMode::Write)
+                .map_err(io_error("open", &path))?;
+            let length = file.len().map_err(io_error("stat", &path))?;
+            if length > segment.meta.size_bytes {
+                file.set_len(segment.meta.size_bytes)
+                    .map_err(io_error("cut", &path))?;
+            }
+            if segment.needs_flush {
+                file.sync_data().map_err(io_error("sync", &path))?;
+            }
+        }
+        self.sync_dir()
+    }
+
+    /// Writes the indexes of walked segments where the files do not hold them already; returns how
+    /// many files that were.
+    fn store_indexes(&self, plan: &mut [PlannedSegment]) -> Result<u64, RecoveryError> {
+        let last = plan.len().saturating_sub(1);
+        let mut rebuilt = 0;
+        for (index, segment) in plan.iter_mut().enumerate() {
+            rebuilt += self.store_segment_indexes(segment, index == last)?;
+        }
+        Ok(rebuilt)
+    }
+
+    fn store_segment_indexes(
+        &self,
+        segment: &mut PlannedSegment,
+        is_active: bool,
+    ) -> Result<u64, RecoveryError> {
+        let meta: SegmentMeta = segment.meta;
+        let Some(walked) = &mut segment.walked else {
+            return Ok(0);
+        };
+        let path = |kind: FileKind| kind.path(self.dir, meta.base_offset);
+        let invalid = |error| io_error("index", self.dir)(io::Error::other(error));
+        if !is_active {
+            walked.sparse.seal().map_err(invalid)?;
+        }
+        let mut aborted = TransactionIndex::new();
+        for transaction in &walked.aborted {
+            aborted.push(*transaction).map_err(invalid)?;
+        }
+        let mut rebuilt = 0;
+        rebuilt += self.replace_hint(
+            &path(FileKind::OffsetIndex),
+            &walked.sparse.offset.encode_from(0),
+        )?;
+        rebuilt += self.replace_hint(
+            &path(FileKind::TimeIndex),
+            &walked.sparse.time.encode_from(0),
+        )?;
+        rebuilt +=
+            self.replace_transactions(&path(FileKind::TransactionIndex), &aborted.encode_from(0))?;
+        Ok(rebuilt)
+    }
+
+    /// Writes a hint unless the file holds it: no fsync, a wrong hint is never believed.
+    fn replace_hint(&self, path: &Path, bytes: &[u8]) -> Result<u64, RecoveryError> {
+        let found = frame::read_file(self.io, path).map_err(io_error("read", path))?;
+        if found.as_deref() == Some(bytes) {
+            return Ok(0);
+        }
+        let file = self
+            .io
+            .open(path, OpenMode::Create)
+            .map_err(io_error("create", path))?;
+        file.set_len(0).map_err(io_error("cut", path))?;
+        file.write_all_at(&[IoSlice::new(bytes)], 0)
+            .map_err(io_error("write", path))?;
+        Ok(1)
+    }
+
+    /// Aborted transactions are no hint: no batch confirms them.
+    fn replace_transactions(&self, path: &Path, bytes: &[u8]) -> Result<u64, RecoveryError> {
+        let found = frame::read_file(self.io, path).map_err(io_error("read", path))?;
+        if found.as_deref().unwrap_or_default() == bytes {
+            return Ok(0);
+        }
+        if bytes.is_empty() {
+            frame::remove_file(self.io, path).map_err(io_error("remove", path))?;
+        } else {
+            frame::replace_file(self.io, path, bytes).map_err(io_error("write", path))?;
+        }
+        Ok(1)
+    }
+
+    /// A state above the log's end is of records that are gone.
+    fn drop_producer_files(
+        &self,
+        inventory: &Inventory,
+        log_end: Offset,
+    ) -> Result<(), RecoveryError> {
+        for (offset, kind) in &inventory.producer_files {
+            if *offset > log_end {
+                self.remove(&kind.path(self.dir, *offset))?;
+            }
+        }
+        self.sync_dir()
+    }
+}
+
+fn copy(source: &dyn LogFile, from: u64, target: &dyn LogFile, length: u64) -> io::Result<()> {
+    let mut buffer = vec![0; COPY_BUFFER_BYTES];
+    let mut copied = 0;
+    while copied < length {
+        let step = usize::try_from(length - copied)
+            .unwrap_or(usize::MAX)
+            .min(buffer.len());
+        let piece = buffer.get_mut(..step).expect("step is at most the length");
+        source.read_exact_at(piece, from + copied)?;
+        target.write_all_at(&[IoSlice::new(piece)], copied)?;
+        copied += u64::try_from(step).map_err(io::Error::other)?;
+    }
+    Ok(())
+}

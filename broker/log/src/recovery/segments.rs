@@ -1,0 +1,318 @@
+//! [`decide`]: which segments there shall be, from the inventory and one walk.
+
+use std::{collections::BTreeSet, path::Path};
+
+use millstream_proto::Offset;
+
+use super::{
+    Boot, RecoveryError, RecoveryInput, RecoveryReport,
+    inventory::Inventory,
+    plan::PlannedSegment,
+    recovered::io_error,
+    walk::{Findings, Rules, Walk, WalkedFile},
+};
+use crate::{
+    config::Durability,
+    io::LogIo,
+    layout::FileKind,
+    manifest::Manifest,
+    producer::{ProducerState, sidecar, snapshot},
+};
+
+/// What recovery will do.
+#[derive(Debug)]
+pub(super) struct Decided {
+    pub(super) plan: Vec<PlannedSegment>,
+    pub(super) found: Findings,
+    pub(super) log_start: Offset,
+}
+
+/// Walks what the manifest does not vouch for and plans every segment.
+pub(super) fn decide(
+    io: &dyn LogIo,
+    dir: &Path,
+    inventory: &Inventory,
+    mut found: Findings,
+    input: &RecoveryInput,
+) -> Result<Decided, RecoveryError> {
+    let logs = own_logs(inventory);
+    let log_start = expected_start(inventory, &logs);
+    let vouched = vouched(io, dir, inventory, &logs, input)?;
+    let first_walked = logs
+        .iter()
+        .find(|base| !vouched.contains(base))
+        .copied()
+        .unwrap_or(Offset::MAX);
+    let (producers, producers_from) = load_producers(
+        io,
+        dir,
+        inventory,
+        first_walked.min(trusted(inventory, input).max(log_start)),
+        input.now_ms,
+        &mut found.report,
+    )?;
+    found.producers = producers;
+    let rules = rules(inventory, input, producers_from);
+    if !rules.epochs_trusted {
+        found.epochs_changed = true;
+        found.epochs.truncate_from_end(first_walked);
+    }
+    let mut walk = Walk {
+        io,
+        dir,
+        rules,
+        found,
+        plan: Vec::new(),
+        is_cut: false,
+    };
+    walk.found.next_offset = log_start;
+    walk_all(&mut walk, inventory, &logs, &vouched)?;
+    end_log(&mut walk, inventory, log_start);
+    Ok(Decided {
+        plan: walk.plan,
+        found: walk.found,
+        log_start,
+    })
+}
+
+fn rules(inventory: &Inventory, input: &RecoveryInput, producers_from: Offset) -> Rules {
+    let trusted = trusted(inventory, input);
+    let failed = inventory
+        .flush_failure
+        .as_ref()
+        .map(|failure| failure.flushed_offset.max(trusted));
+    let is_fsync = input.durability == Durability::Fsync;
+    let same_boot = matches!(input.boot, Boot::Same | Boot::Unknown);
+    Rules {
+        trusted,
+        power_lost: input.boot == Boot::Other,
+        compacted: input.compacted,
+        epochs_trusted: inventory.epochs_trusted,
+        rewrite_from: match failed {
+            Some(failed) => (!is_fsync).then_some(failed),
+            None => same_boot.then_some(trusted),
+        },
+        drop_from: failed.filter(|_| is_fsync),
+        producers_from,
+        index_interval_bytes: u64::from(input.index_interval_bytes),
+        now_ms: input.now_ms,
+    }
+}
+
+/// Below it everything was flushed.
+fn trusted(inventory: &Inventory, input: &RecoveryInput) -> Offset {
+    let known = match input.boot {
+        Boot::Clean(clean) => clean.log_end,
+        Boot::Same | Boot::Other | Boot::Unknown => input.recovery_point,
+    };
+    known.max(sealed_end(&inventory.manifest))
+}
+
+/// A segment is entered as sealed only after its fdatasync, and after those before it.
+fn sealed_end(manifest: &Manifest) -> Offset {
+    manifest
+        .entries()
+        .iter()
+        .filter(|entry| entry.sealed)
+        .map(|entry| entry.meta.end_offset())
+        .max()
+        .unwrap_or(Offset::ZERO)
+}
+
+/// The `.log` files that hold readable offsets.
+fn own_logs(inventory: &Inventory) -> Vec<Offset> {
+    let own: Vec<Offset> = inventory
+        .logs
+        .difference(&inventory.foreign)
+        .copied()
+        .collect();
+    let log_start = inventory.log_start.unwrap_or(Offset::ZERO);
+    let first_needed = own
+        .partition_point(|base| *base <= log_start)
+        .saturating_sub(1);
+    own.into_iter().skip(first_needed).collect()
+}
+
+fn expected_start(inventory: &Inventory, logs: &[Offset]) -> Offset {
+    let first_log = logs.first().copied();
+    let first_sealed = inventory
+        .manifest
+        .entries()
+        .iter()
+        .map(|entry| entry.meta.base_offset)
+        .find(|base| {
+            inventory.logs.contains(base) || inventory.log_start.is_none_or(|start| start <= *base)
+        });
+    let first = match (first_log, first_sealed) {
+        (Some(log), Some(sealed)) => log.min(sealed),
+        (log, sealed) => log.or(sealed).unwrap_or(Offset::ZERO),
+    };
+    inventory.log_start.unwrap_or(first).max(first)
+}
+
+/// Base offsets of the segments that need no look: sealed, as long as they should be, and followed
+/// by the next.
+fn vouched(
+    io: &dyn LogIo,
+    dir: &Path,
+    inventory: &Inventory,
+    logs: &[Offset],
+    input: &RecoveryInput,
+) -> Result<BTreeSet<Offset>, RecoveryError> {
+    let mut vouched = BTreeSet::new();
+    let next_bases = logs.iter().skip(1);
+    for (base, next) in logs.iter().zip(next_bases) {
+        let Some(entry) = inventory.manifest.get(*base).filter(|entry| entry.sealed) else {
+            continue;
+        };
+        let end = entry.meta.end_offset();
+        let missing_follows = inventory.manifest.get(end).is_some() && end < *next;
+        if end != *next && !missing_follows && !(input.compacted && end < *next) {
+            continue;
+        }
+        let path = FileKind::Log.path(dir, *base);
+        let found = io.metadata(&path).map_err(io_error("stat", &path))?;
+        if found.len >= entry.meta.size_bytes {
+            vouched.insert(*base);
+        }
+    }
+    Ok(vouched)
+}
+
+fn walk_all(
+    walk: &mut Walk<'_>,
+    inventory: &Inventory,
+    logs: &[Offset],
+    vouched: &BTreeSet<Offset>,
+) -> Result<(), RecoveryError> {
+    for (index, base) in logs.iter().enumerate() {
+        let is_gap = *base > walk.found.next_offset;
+        if is_gap && !(walk.rules.compacted && index > 0) {
+            let expected = walk.found.next_offset;
+            if walk.rules.power_lost && expected >= walk.rules.trusted {
+                walk.is_cut = true;
+                walk.found
+                    .report
+                    .truncation_reason
+                    .get_or_insert_with(|| format!("segment {expected} is missing"));
+                return Ok(());
+            }
+            let path = FileKind::Log.path(walk.dir, expected);
+            walk.corrupt(
+                &path,
+                expected..*base,
+                0..0,
+                "segment is missing".to_owned(),
+            );
+        }
+        match inventory.manifest.get(*base) {
+            Some(entry) if vouched.contains(base) => {
+                if entry.meta.end_offset() > walk.rules.producers_from {
+                    walk.replay_only(entry.meta)?;
+                }
+                walk.plan.push(PlannedSegment::vouched(entry.meta));
+                walk.found.next_offset = entry.meta.end_offset();
+            }
+            _ => walk.segment(WalkedFile {
+                base_offset: *base,
+                next_base: logs.get(index + 1).copied(),
+            })?,
+        }
+        if walk.is_cut {
+            return Ok(());
+        }
+    }
+    Ok(())
+}
+
+/// Decides about the end: a log that ends in bytes that cannot be believed, or in a file whose flush
+/// failed, goes on in a new segment.
+fn end_log(walk: &mut Walk<'_>, inventory: &Inventory, log_start: Offset) {
+    let (expected, trusted) = (walk.found.next_offset, walk.rules.trusted);
+    if expected < trusted {
+        let path = FileKind::Log.path(walk.dir, expected);
+        walk.corrupt(
+            &path,
+            expected..trusted,
+            0..0,
+            "segment is missing".to_owned(),
+        );
+    }
+    let end = walk.found.next_offset;
+    if end < log_start {
+        // delete_records passed what was never flushed: nothing below it is wanted.
+        walk.plan.clear();
+        walk.found.corrupt.clear();
+        walk.found.next_offset = log_start;
+    }
+    let end = walk.found.next_offset;
+    let ends_corrupt = walk
+        .found
+        .corrupt
+        .last()
+        .is_some_and(|range| range.offsets.end == end);
+    let is_suspect = inventory.flush_failure.is_some()
+        && walk.plan.last().is_none_or(|segment| !segment.is_rewritten);
+    let interval = walk.rules.index_interval_bytes;
+    // A split, or a file above a cut, that got nothing.
+    while walk.plan.len() > 1
+        && walk.plan.last().is_some_and(|segment| {
+            segment.meta.size_bytes == 0 && segment.meta.base_offset == end && segment.is_rewritten
+        })
+    {
+        walk.plan.pop();
+    }
+    let is_empty_at_end = walk
+        .plan
+        .last()
+        .is_some_and(|segment| segment.meta.base_offset == end);
+    if walk.plan.is_empty() || ends_corrupt || is_suspect {
+        if is_empty_at_end {
+            walk.plan.pop();
+        }
+        walk.plan
+            .push(PlannedSegment::walked(end, None, 0, interval));
+    }
+}
+
+/// The newest producer state at or below an offset, and its own offset; of nobody from offset 0
+/// where there is none that can be believed.
+pub(super) fn load_producers(
+    io: &dyn LogIo,
+    dir: &Path,
+    inventory: &Inventory,
+    at_most: Offset,
+    now_ms: i64,
+    report: &mut RecoveryReport,
+) -> Result<(ProducerState, Offset), RecoveryError> {
+    let mut candidates: Vec<(Offset, FileKind)> = inventory
+        .producer_files
+        .iter()
+        .filter(|(offset, _)| *offset <= at_most)
+        .copied()
+        .collect();
+    candidates.sort_unstable_by_key(|(offset, kind)| (*offset, *kind == FileKind::Producers));
+    for (offset, kind) in candidates.into_iter().rev() {
+        let path = kind.path(dir, offset);
+        let loaded = match kind {
+            FileKind::Producers => match sidecar::load(io, dir, offset) {
+                Err(crate::frame::LoadError::Io { source, .. }) => {
+                    return Err(io_error("read", &path)(source));
+                }
+                other => other.map_err(|error| error.to_string()),
+            },
+            _ => match snapshot::load(io, &path, now_ms) {
+                Err(snapshot::SnapshotLoadError::Io { source, .. }) => {
+                    return Err(io_error("read", &path)(source));
+                }
+                other => other.map_err(|error| error.to_string()),
+            },
+        };
+        match loaded {
+            Ok(Some(state)) => return Ok((state, offset)),
+            Ok(None) => {}
+            Err(damage) => report.damaged_files.push(damage),
+        }
+    }
+    Ok((ProducerState::new(), Offset::ZERO))
+}

@@ -1,0 +1,718 @@
+//! [`Sender`]: the task of a producer. It takes due batches from the queues, sends them on one
+//! produce stream per broker, and handles what comes back.
+//!
+//! ```text
+//! Producer::send --append--> PartitionQueue --take--> Lane --request--> ProduceStream --> broker
+//!        Delivery <--wake-- Completion <-------------- Lane <----event------ reader task <--'
+//! ```
+//!
+//! The task never waits for anything but its next event, so one slow broker holds up no other:
+//! streams, metadata and producer ids are asked for in tasks of their own that answer with events.
+
+mod lane;
+mod stream;
+
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap, HashSet},
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use millstream_proto::{
+    ErrorCode, ProducerEpoch, ProducerId,
+    grpc::v1::{self, producer_id_service_client::ProducerIdServiceClient},
+};
+use tokio::{sync::mpsc, task::JoinSet};
+
+use super::{
+    Acks, Durability, Shared,
+    completion::{BatchAck, Part},
+};
+use crate::{
+    connection::{Backoff, Repeat, TopicMetadata},
+    error::{Error, Result},
+};
+use lane::{FinishedBatch, Lane, LaneConfig, Next, Refusal};
+use stream::ProduceStream;
+
+/// Events that may wait for the sender.
+const EVENTS_MAX: usize = 1024;
+
+/// What happened to something the sender waits for.
+#[derive(Debug)]
+pub(crate) enum Event {
+    /// A stream is ready for requests.
+    Opened {
+        stream_id: u64,
+        limits: v1::ProduceOpened,
+    },
+    /// A batch was acknowledged or refused.
+    Answer { stream_id: u64, ack: v1::ProduceAck },
+    /// A stream is gone.
+    Broken { stream_id: u64, error: Error },
+    /// A broker was asked for a topic.
+    Metadata {
+        topic: String,
+        result: Result<Arc<TopicMetadata>>,
+    },
+    /// A broker was asked for a producer id.
+    ProducerId(Result<(ProducerId, ProducerEpoch)>),
+}
+
+/// The way to one broker.
+#[derive(Debug)]
+struct Route {
+    stream: Option<ProduceStream>,
+    backoff: Backoff,
+    not_before: Option<Instant>,
+}
+
+/// A question that is asked again after a pause where it could not be answered.
+#[derive(Debug)]
+struct Question {
+    is_open: bool,
+    backoff: Backoff,
+    not_before: Option<Instant>,
+}
+
+impl Question {
+    fn may_ask(&self, now: Instant) -> bool {
+        !self.is_open && self.not_before.is_none_or(|not_before| not_before <= now)
+    }
+}
+
+/// The task of a producer.
+#[derive(Debug)]
+pub(crate) struct Sender {
+    shared: Arc<Shared>,
+    lane_config: LaneConfig,
+    /// By queue id.
+    lanes: BTreeMap<u64, Lane>,
+    /// Lanes with something to do.
+    active: BTreeSet<u64>,
+    /// By address of the broker.
+    routes: HashMap<Arc<str>, Route>,
+    /// Queue ids of requests on their way.
+    requests: HashMap<u64, u64>,
+    last_request_id: u64,
+    last_stream_id: u64,
+    producer_id: Option<(ProducerId, ProducerEpoch)>,
+    id_question: Question,
+    /// By topic.
+    topic_questions: HashMap<String, Question>,
+    /// When all topics are asked for again.
+    refresh_at: Instant,
+    events: mpsc::Receiver<Event>,
+    event_sender: mpsc::Sender<Event>,
+    asking: JoinSet<()>,
+}
+
+impl Sender {
+    pub(crate) fn new(shared: Arc<Shared>) -> Self {
+        let config = &shared.config;
+        let lane_config = LaneConfig {
+            idempotent: config.is_idempotent(),
+            in_flight_max: config.in_flight_max,
+            linger: config.linger,
+            delivery_timeout: config.delivery_timeout,
+            retry_backoff: config.retry_backoff,
+        };
+        let (event_sender, events) = mpsc::channel(EVENTS_MAX);
+        let id_question = question(&shared);
+        Self {
+            shared,
+            lane_config,
+            lanes: BTreeMap::new(),
+            active: BTreeSet::new(),
+            routes: HashMap::new(),
+            requests: HashMap::new(),
+            last_request_id: 0,
+            last_stream_id: 0,
+            producer_id: None,
+            id_question,
+            topic_questions: HashMap::new(),
+            refresh_at: Instant::now(),
+            events,
+            event_sender,
+            asking: JoinSet::new(),
+        }
+    }
+
+    /// Works until the task is aborted.
+    pub(crate) async fn run(mut self) {
+        loop {
+            let wake_at = self.turn(Instant::now());
+            tokio::select! {
+                () = self.shared.wake.notified() => {}
+                event = self.events.recv() => {
+                    let mut next = event;
+                    while let Some(event) = next {
+                        self.handle(event);
+                        next = self.events.try_recv().ok();
+                    }
+                }
+                () = tokio::time::sleep_until(wake_at.into()) => {}
+            }
+            while self.asking.try_join_next().is_some() {}
+        }
+    }
+
+    /// Does everything that can be done at `now`, and returns when there may be more.
+    fn turn(&mut self, now: Instant) -> Instant {
+        for (topic, queue) in self.shared.take_dirty() {
+            self.active.insert(queue.queue_id);
+            let config = &self.lane_config;
+            self.lanes
+                .entry(queue.queue_id)
+                .or_insert_with(|| Lane::new(topic, queue, config));
+        }
+        self.finish_unacknowledged();
+        self.break_overdue_streams(now);
+        self.refresh_topics(now);
+        let mut wake_at = self.refresh_at;
+        for queue_id in self.active.iter().copied().collect::<Vec<_>>() {
+            self.expire(queue_id, now);
+            let next = self.work_lane(queue_id, now);
+            let Some(lane) = self.lanes.get(&queue_id) else {
+                continue;
+            };
+            if lane.is_idle() {
+                self.active.remove(&queue_id);
+            }
+            let expiry = lane.next_expiry(&self.lane_config);
+            wake_at = [next, expiry]
+                .into_iter()
+                .flatten()
+                .fold(wake_at, Instant::min);
+        }
+        let timeout = self.shared.config.request_timeout;
+        let streams = self
+            .routes
+            .values()
+            .filter_map(|route| route.stream.as_ref());
+        let overdue = streams.filter_map(|stream| stream.overdue_at(timeout));
+        overdue.fold(wake_at, Instant::min)
+    }
+
+    /// Asks for all topics now and then: they may have more partitions.
+    fn refresh_topics(&mut self, now: Instant) {
+        if self.refresh_at > now {
+            return;
+        }
+        self.refresh_at = now + self.shared.connection.config.metadata_age_max;
+        for topic in self.shared.topic_names() {
+            self.ask_topic(&topic, now);
+        }
+    }
+
+    /// Sends what a lane has to send, and returns when it may have more.
+    fn work_lane(&mut self, queue_id: u64, now: Instant) -> Option<Instant> {
+        loop {
+            let lane = self.lanes.get_mut(&queue_id)?;
+            if lane.is_idle() {
+                return None;
+            }
+            let metadata = lane.topic.metadata();
+            let Some(leader) = metadata.leader(lane.queue.partition) else {
+                return self.ask_topic(metadata.name.as_str(), now);
+            };
+            if let Err(retry_at) = self.ready_stream(&leader.address, now) {
+                return retry_at;
+            }
+            let lane = self.lanes.get_mut(&queue_id)?;
+            match lane.next(now, &self.lane_config, self.producer_id) {
+                Next::Wait(until) => return until,
+                Next::ProducerId { not } => return self.ask_producer_id(not, now),
+                Next::Fail(batch, error) => self.finish(batch, Err(error)),
+                Next::Send(batch) => {
+                    self.send(
+                        queue_id,
+                        &metadata,
+                        leader.epoch,
+                        &leader.address,
+                        batch,
+                        now,
+                    );
+                }
+            }
+        }
+    }
+
+    /// Sees to it that there is a stream with room to the broker; `Err` says when to try again.
+    fn ready_stream(&mut self, address: &Arc<str>, now: Instant) -> Result<(), Option<Instant>> {
+        let backoff = self.shared.connection.config.reconnect_backoff;
+        let route = self
+            .routes
+            .entry(Arc::clone(address))
+            .or_insert_with(|| Route {
+                stream: None,
+                backoff: Backoff::new(backoff),
+                not_before: None,
+            });
+        if let Some(stream) = &route.stream {
+            return if stream.has_room() { Ok(()) } else { Err(None) };
+        }
+        if let Some(not_before) = route.not_before.filter(|not_before| *not_before > now) {
+            return Err(Some(not_before));
+        }
+        if let Ok(broker) = self.shared.connection.broker(address) {
+            self.last_stream_id += 1;
+            let (events, wake) = (self.event_sender.clone(), Arc::clone(&self.shared.wake));
+            route.stream = Some(ProduceStream::open(
+                self.last_stream_id,
+                broker,
+                events,
+                wake,
+            ));
+        }
+        Err(None)
+    }
+
+    fn send(
+        &mut self,
+        queue_id: u64,
+        topic: &TopicMetadata,
+        leader_epoch: i32,
+        address: &Arc<str>,
+        batch: FinishedBatch,
+        now: Instant,
+    ) {
+        let stream = self
+            .routes
+            .get_mut(address)
+            .and_then(|route| route.stream.as_mut());
+        let (Some(stream), Some(lane)) = (stream, self.lanes.get_mut(&queue_id)) else {
+            return;
+        };
+        self.last_request_id += 1;
+        let request_id = self.last_request_id;
+        // The broker gives up first, so that a slow in-sync set does not break the stream.
+        let timeout_ms = (self.shared.config.request_timeout * 3 / 4).as_millis();
+        let request = v1::ProduceRequest {
+            request_id,
+            topic_id: topic.id_bytes.clone(),
+            partition: lane.queue.partition,
+            acks: self.shared.config.acks.to_wire().into(),
+            leader_epoch,
+            timeout_ms: u32::try_from(timeout_ms).unwrap_or(u32::MAX),
+            batch: batch.bytes.clone(),
+        };
+        let bytes = batch.bytes.len();
+        let stream_id = stream.stream_id;
+        lane.sent(request_id, stream_id, batch);
+        let too_large = stream
+            .batch_bytes_max()
+            .filter(|max| u64::try_from(bytes).is_ok_and(|bytes| bytes > *max));
+        if let Some(max) = too_large {
+            // The broker would break the stream instead of refusing the batch.
+            self.refused(queue_id, request_id, too_large_error(bytes, max));
+            return;
+        }
+        self.requests.insert(request_id, queue_id);
+        stream.send(request, now);
+    }
+
+    fn handle(&mut self, event: Event) {
+        match event {
+            Event::Opened { stream_id, limits } => {
+                if let Some((_, route)) = self.route_of(stream_id) {
+                    route.backoff.succeeded();
+                    route
+                        .stream
+                        .iter_mut()
+                        .for_each(|stream| stream.opened(limits));
+                }
+            }
+            Event::Answer { stream_id, ack } => self.answered(stream_id, ack),
+            Event::Broken { stream_id, error } => self.broken(stream_id, &error),
+            Event::Metadata { topic, result } => self.topic_answered(&topic, result),
+            Event::ProducerId(result) => {
+                self.id_question.is_open = false;
+                match result {
+                    Ok(producer_id) => {
+                        self.id_question.backoff.succeeded();
+                        self.producer_id = Some(producer_id);
+                    }
+                    Err(error) => {
+                        let pause = self.id_question.backoff.pause(rand::random());
+                        self.id_question.not_before = Some(Instant::now() + pause);
+                        self.note_error(|_| true, &error);
+                    }
+                }
+            }
+        }
+    }
+
+    fn route_of(&mut self, stream_id: u64) -> Option<(&Arc<str>, &mut Route)> {
+        self.routes.iter_mut().find(|(_, route)| {
+            route
+                .stream
+                .as_ref()
+                .is_some_and(|stream| stream.stream_id == stream_id)
+        })
+    }
+
+    fn answered(&mut self, stream_id: u64, ack: v1::ProduceAck) {
+        let Some((_, route)) = self.route_of(stream_id) else {
+            return;
+        };
+        route
+            .stream
+            .iter_mut()
+            .for_each(|stream| stream.answered(ack.request_id));
+        let Some(queue_id) = self.requests.remove(&ack.request_id) else {
+            return;
+        };
+        if let Some(error) = ack.error {
+            self.refused(queue_id, ack.request_id, Error::from_wire(error));
+            return;
+        }
+        let written = BatchAck {
+            base_offset: Some(ack.base_offset).filter(|offset| *offset >= 0),
+            log_append_time_ms: Some(ack.log_append_time_ms).filter(|time| *time >= 0),
+            durability: Durability::from_wire(ack.durability()),
+            replicas: ack.replicas,
+        };
+        let lane = self.lanes.get_mut(&queue_id);
+        if let Some(batch) = lane.and_then(|lane| lane.acknowledged(ack.request_id)) {
+            self.finish(batch, Ok(written));
+        }
+    }
+
+    fn refused(&mut self, queue_id: u64, request_id: u64, error: Error) {
+        let Some(lane) = self.lanes.get_mut(&queue_id) else {
+            return;
+        };
+        let topic = lane.topic.metadata();
+        if is_about_metadata(&error) {
+            self.shared.connection.metadata.remove(topic.name.as_str());
+            self.ask_topic(topic.name.as_str(), Instant::now());
+        }
+        let Some(lane) = self.lanes.get_mut(&queue_id) else {
+            return;
+        };
+        match lane.refused(request_id, error, Instant::now(), rand::random()) {
+            Refusal::Abandoned | Refusal::Retried => {}
+            Refusal::Failed(batch, error) => self.finish(batch, Err(error)),
+            Refusal::Written(batch) => self.finish(batch, Ok(unknown_ack())),
+        }
+    }
+
+    /// Completes the deliveries of a batch and gives its memory back.
+    fn finish(&self, batch: FinishedBatch, result: Result<BatchAck>) {
+        let result = result.map_err(|error| error.or_maybe_written(batch.maybe_written));
+        let part = Part {
+            first: batch.order.1,
+            count: batch.record_count,
+            result,
+        };
+        if batch.completion.complete(part, batch.total) {
+            self.shared.completed(batch.order.0);
+        }
+        self.shared
+            .release(batch.reserved_bytes, batch.record_count);
+    }
+
+    fn finish_unacknowledged(&mut self) {
+        if self.shared.config.acks != Acks::None {
+            return;
+        }
+        let streams = self
+            .routes
+            .values_mut()
+            .filter_map(|route| route.stream.as_mut());
+        let finished: Vec<_> = streams.flat_map(ProduceStream::take_finished).collect();
+        for request_id in finished {
+            let lane = self
+                .requests
+                .remove(&request_id)
+                .and_then(|id| self.lanes.get_mut(&id));
+            if let Some(batch) = lane.and_then(|lane| lane.acknowledged(request_id)) {
+                self.finish(batch, Ok(unknown_ack()));
+            }
+        }
+    }
+
+    fn expire(&mut self, queue_id: u64, now: Instant) {
+        let Some(lane) = self.lanes.get_mut(&queue_id) else {
+            return;
+        };
+        let expired = lane.expired(now, &self.lane_config);
+        let cause = lane.last_error.clone().map(Arc::new);
+        for batch in expired {
+            let error = Error::TimedOut {
+                operation: "delivery",
+                after: self.shared.config.delivery_timeout,
+                may_have_been_written: batch.maybe_written,
+                cause: cause.clone(),
+            };
+            self.finish(batch, Err(error));
+        }
+    }
+
+    fn break_overdue_streams(&mut self, now: Instant) {
+        let timeout = self.shared.config.request_timeout;
+        let streams = self.routes.iter().filter_map(|(address, route)| {
+            let stream = route.stream.as_ref()?;
+            let overdue = stream
+                .overdue_at(timeout)
+                .is_some_and(|overdue_at| overdue_at <= now);
+            overdue.then(|| (stream.stream_id, address.to_string()))
+        });
+        for (stream_id, broker) in streams.collect::<Vec<_>>() {
+            let reason = format!("no answer within {timeout:?}");
+            let error = Error::Disconnected {
+                broker,
+                reason,
+                may_have_been_written: true,
+            };
+            self.broken(stream_id, &error);
+        }
+    }
+
+    /// Takes back what was on its way on a stream, and asks who leads those partitions now.
+    fn broken(&mut self, stream_id: u64, error: &Error) {
+        let Some((address, route)) = self.route_of(stream_id) else {
+            return;
+        };
+        let address = Arc::clone(address);
+        route.stream = None;
+        route.not_before = Some(Instant::now() + route.backoff.pause(rand::random()));
+        tracing::debug!(%error, "produce stream broke");
+        let retries = self.shared.config.acks != Acks::None;
+        let mut topics = HashSet::new();
+        let mut lost = Vec::new();
+        for queue_id in &self.active {
+            let Some(lane) = self.lanes.get_mut(queue_id) else {
+                continue;
+            };
+            if retries {
+                lane.retry_sent_on(stream_id);
+            } else {
+                lost.extend(lane.take_sent_on(stream_id));
+            }
+            let metadata = lane.topic.metadata();
+            let leader = metadata.leader(lane.queue.partition);
+            if leader.is_none_or(|leader| leader.address == address) {
+                lane.last_error = Some(error.clone());
+                topics.insert(metadata.name.clone());
+            }
+        }
+        lost.into_iter()
+            .for_each(|batch| self.finish(batch, Err(error.clone())));
+        let lanes = &self.lanes;
+        self.requests.retain(|request_id, queue_id| {
+            lanes
+                .get(queue_id)
+                .is_some_and(|lane| lane.is_in_flight(*request_id))
+        });
+        for topic in topics {
+            self.shared.connection.metadata.remove(topic.as_str());
+            self.ask_topic(topic.as_str(), Instant::now());
+        }
+    }
+
+    /// Asks a broker for a topic, unless one is being asked or was just now; returns when to try again.
+    fn ask_topic(&mut self, topic: &str, now: Instant) -> Option<Instant> {
+        let shared = &self.shared;
+        let asked = self
+            .topic_questions
+            .entry(topic.to_owned())
+            .or_insert_with(|| question(shared));
+        if !asked.may_ask(now) {
+            return asked.not_before.filter(|_| !asked.is_open);
+        }
+        asked.is_open = true;
+        let (connection, events) = (Arc::clone(&shared.connection), self.event_sender.clone());
+        let (topic, deadline) = (topic.to_owned(), connection.config.request_timeout);
+        self.asking.spawn(async move {
+            let result = connection.refresh_topic(&topic, deadline).await;
+            let _ = events.send(Event::Metadata { topic, result }).await;
+        });
+        None
+    }
+
+    fn topic_answered(&mut self, topic: &str, result: Result<Arc<TopicMetadata>>) {
+        let Some(asked) = self.topic_questions.get_mut(topic) else {
+            return;
+        };
+        asked.is_open = false;
+        asked.not_before = Some(Instant::now() + asked.backoff.pause(rand::random()));
+        match result {
+            Ok(metadata) => {
+                if let Some(state) = self.shared.topic(topic) {
+                    let leads = metadata
+                        .partitions
+                        .iter()
+                        .all(|partition| partition.leader.is_some());
+                    if leads {
+                        asked.backoff.succeeded();
+                    }
+                    state.update(metadata, &self.shared.next_queue_id);
+                }
+            }
+            Err(error) if matches!(error, Error::Broker(_)) && !is_passing(&error) => {
+                self.topic_questions.remove(topic);
+                self.fail_topic(topic, &error);
+            }
+            Err(error) => self.note_error(|name| name == topic, &error),
+        }
+    }
+
+    /// Fails everything of a topic that does not exist any more.
+    fn fail_topic(&mut self, topic: &str, error: &Error) {
+        self.shared.forget_topic(topic);
+        let mut failed = Vec::new();
+        for lane in self.lanes.values_mut() {
+            if lane.topic.metadata().name.as_str() == topic {
+                failed.extend(lane.take_all());
+            }
+        }
+        failed
+            .into_iter()
+            .for_each(|batch| self.finish(batch, Err(error.clone())));
+        self.lanes.retain(|_, lane| !lane.is_idle());
+    }
+
+    fn note_error(&mut self, concerns: impl Fn(&str) -> bool, error: &Error) {
+        for queue_id in &self.active {
+            if let Some(lane) = self.lanes.get_mut(queue_id)
+                && concerns(lane.topic.metadata().name.as_str())
+            {
+                lane.last_error = Some(error.clone());
+            }
+        }
+    }
+
+    /// Asks a broker for a producer id other than `not`; returns when to try again.
+    fn ask_producer_id(&mut self, not: Option<ProducerId>, now: Instant) -> Option<Instant> {
+        if self.producer_id.map(|(id, _)| id) == not {
+            self.producer_id = None;
+        }
+        if !self.id_question.may_ask(now) {
+            return self
+                .id_question
+                .not_before
+                .filter(|_| !self.id_question.is_open);
+        }
+        self.id_question.is_open = true;
+        let (connection, events) = (
+            Arc::clone(&self.shared.connection),
+            self.event_sender.clone(),
+        );
+        self.asking.spawn(async move {
+            let deadline = connection.config.request_timeout;
+            let answer = connection
+                .call_any(
+                    "getting a producer id",
+                    deadline,
+                    Repeat::Always,
+                    |broker| {
+                        let mut client = ProducerIdServiceClient::new(broker.admin.clone());
+                        async move { client.init_producer_id(v1::InitProducerIdRequest {}).await }
+                    },
+                )
+                .await;
+            let result = answer.and_then(|(answer, broker)| read_producer_id(answer, &broker));
+            let _ = events.send(Event::ProducerId(result)).await;
+        });
+        None
+    }
+}
+
+impl Drop for Sender {
+    /// Nothing waits for ever, even when the runtime goes down with the task.
+    fn drop(&mut self) {
+        let mut left: Vec<_> = self.lanes.values_mut().flat_map(Lane::take_all).collect();
+        let queued = self.lanes.values().flat_map(|lane| lane.queue.close());
+        left.extend(queued.chain(self.shared.close()).map(lane::unsent));
+        for batch in left {
+            let may_have_been_written = batch.maybe_written;
+            self.finish(
+                batch,
+                Err(Error::Closed {
+                    what: "producer",
+                    may_have_been_written,
+                }),
+            );
+        }
+    }
+}
+
+fn question(shared: &Shared) -> Question {
+    let backoff = Backoff::new(shared.config.retry_backoff);
+    Question {
+        is_open: false,
+        backoff,
+        not_before: None,
+    }
+}
+
+fn read_producer_id(
+    answer: v1::InitProducerIdResponse,
+    broker: &str,
+) -> Result<(ProducerId, ProducerEpoch)> {
+    if let Some(error) = answer.error {
+        return Err(Error::from_wire(error));
+    }
+    let epoch = i16::try_from(answer.producer_epoch)
+        .ok()
+        .filter(|epoch| *epoch >= 0);
+    match epoch {
+        Some(epoch) if answer.producer_id >= 0 => {
+            Ok((ProducerId(answer.producer_id), ProducerEpoch(epoch)))
+        }
+        _ => Err(Error::Protocol {
+            broker: broker.to_owned(),
+            reason: format!(
+                "producer id {} epoch {}",
+                answer.producer_id, answer.producer_epoch
+            ),
+        }),
+    }
+}
+
+/// Written, and more is not known.
+const fn unknown_ack() -> BatchAck {
+    BatchAck {
+        base_offset: None,
+        log_append_time_ms: None,
+        durability: Durability::Unknown,
+        replicas: 0,
+    }
+}
+
+fn too_large_error(found_bytes: usize, max: u64) -> Error {
+    Error::from_wire(v1::Error {
+        code: ErrorCode::MessageTooLarge.number().into(),
+        name: ErrorCode::MessageTooLarge.name().to_owned(),
+        message: format!("record batch has {found_bytes} bytes, the broker reads at most {max}"),
+        ..v1::Error::default()
+    })
+}
+
+/// Whether the broker says that the client's picture of the topic is old.
+fn is_about_metadata(error: &Error) -> bool {
+    matches!(
+        error.code(),
+        Some(
+            ErrorCode::NotLeaderOrFollower
+                | ErrorCode::LeaderNotAvailable
+                | ErrorCode::FencedLeaderEpoch
+                | ErrorCode::UnknownLeaderEpoch
+                | ErrorCode::UnknownTopicOrPartition
+                | ErrorCode::UnknownTopicId
+                | ErrorCode::InconsistentTopicId
+                | ErrorCode::ReplicaNotAvailable
+        )
+    )
+}
+
+/// Whether a topic that is refused now may be there in a moment.
+fn is_passing(error: &Error) -> bool {
+    error.is_retriable()
+        && !matches!(
+            error.code(),
+            Some(ErrorCode::UnknownTopicOrPartition | ErrorCode::UnknownTopicId)
+        )
+}
