@@ -8,7 +8,7 @@ use std::{
 
 use bytes::Bytes;
 use millstream_proto::{
-    TopicId, TopicName,
+    TopicName,
     grpc::{topic_id_from_wire, v1},
 };
 
@@ -22,8 +22,7 @@ const TOPICS_MAX: usize = 100_000;
 #[derive(Debug)]
 pub(crate) struct TopicMetadata {
     pub(crate) name: TopicName,
-    pub(crate) id: TopicId,
-    /// `id` as requests carry it.
+    /// The topic's id as requests carry it, 16 bytes.
     pub(crate) id_bytes: Bytes,
     /// By partition.
     pub(crate) partitions: Vec<PartitionMetadata>,
@@ -58,7 +57,7 @@ impl TopicMetadata {
             broker: answered_by.to_owned(),
             reason,
         };
-        let id = topic_id_from_wire(&topic.topic_id)
+        topic_id_from_wire(&topic.topic_id)
             .map_err(|found| invalid(format!("topic id has {found} bytes, expected 16")))?;
         let name = TopicName::new(&topic.name).map_err(|error| invalid(error.to_string()))?;
         let mut partitions = topic.partitions;
@@ -81,7 +80,6 @@ impl TopicMetadata {
             .collect();
         Ok(Self {
             name,
-            id,
             id_bytes: topic.topic_id,
             partitions,
             asked_at,
@@ -135,6 +133,12 @@ impl MetadataCache {
         let topics = self.topics.lock().unwrap_or_else(PoisonError::into_inner);
         let topic = topics.get(name)?;
         (now.saturating_duration_since(topic.asked_at) < self.age_max).then(|| Arc::clone(topic))
+    }
+
+    /// What is known of a topic, however old.
+    pub(crate) fn known(&self, name: &str) -> Option<Arc<TopicMetadata>> {
+        let topics = self.topics.lock().unwrap_or_else(PoisonError::into_inner);
+        topics.get(name).map(Arc::clone)
     }
 
     /// What is known of a topic and was asked for at `since` or later.

@@ -3,6 +3,10 @@
 mod assignment;
 mod builder;
 mod consumed_record;
+mod fetched;
+mod fetcher;
+mod resolve;
+mod state;
 
 use std::{
     pin::Pin,
@@ -15,35 +19,74 @@ pub use builder::ConsumerBuilder;
 pub use consumed_record::ConsumedRecord;
 use futures_util::Stream;
 
-use crate::{connection::Connection, error::Result};
+use crate::{
+    connection::{Backoff, Connection},
+    error::{Error, Result},
+};
 use builder::ConsumerConfig;
+use fetched::FetchedReader;
+use fetcher::Fetcher;
+use state::{Shared, Turn};
 
 /// Reads records of the partitions assigned to it, ahead of what is asked for.
 ///
 /// Records of one partition come in the order of their offsets; partitions take turns. After an
 /// error of one partition (see [`Consumer::recv`]) the others go on.
+///
+/// ```no_run
+/// # async fn run(client: millstream::Client) -> millstream::Result<()> {
+/// use millstream::{Assignment, Start};
+///
+/// let mut consumer = client.consumer().prefetch_bytes(16 << 20).build()?;
+/// consumer.assign([Assignment::partition("flights", 3).start(Start::Latest)]).await?;
+/// while let Some(record) = consumer.recv().await? {
+///     println!("{}-{} {}", record.topic, record.partition, record.offset);
+/// }
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug)]
-pub struct Consumer {}
+pub struct Consumer {
+    shared: Arc<Shared>,
+    fetcher: tokio::task::JoinHandle<()>,
+    /// The answer that records are being taken from.
+    reading: Option<FetchedReader>,
+}
 
 impl Consumer {
-    pub(crate) fn start(_connection: Arc<Connection>, _config: ConsumerConfig) -> Result<Self> {
-        todo!()
+    pub(crate) fn start(connection: Arc<Connection>, config: ConsumerConfig) -> Result<Self> {
+        let runtime = tokio::runtime::Handle::try_current()
+            .map_err(|_| Error::config("runtime", "none", "a tokio runtime around build()"))?;
+        let shared = Arc::new(Shared::new(connection, config));
+        let fetcher = runtime.spawn(Fetcher::new(Arc::clone(&shared)).run());
+        Ok(Self {
+            shared,
+            fetcher,
+            reading: None,
+        })
     }
 
-    /// Replaces what is assigned. Returns once topics, partitions and offsets are known to exist;
-    /// reading has begun then.
+    /// Replaces what is assigned. Returns once topics, partitions and offsets are known; reading has
+    /// begun then.
     ///
     /// # Errors
-    /// A refused topic, [`crate::Error::UnknownPartition`], or what kept the offsets from being
-    /// looked up. The assignment is then as it was.
+    /// A refused topic, [`Error::UnknownPartition`], or what kept the offsets from being looked up.
+    /// The assignment is then as it was.
     ///
     /// # Cancel safety
     /// Dropping the future leaves the assignment as it was.
     pub async fn assign(
         &mut self,
-        _assignments: impl IntoIterator<Item = Assignment>,
+        assignments: impl IntoIterator<Item = Assignment>,
     ) -> Result<()> {
-        todo!()
+        let (connection, isolation) = (&self.shared.connection, self.shared.config.isolation);
+        let assignments = assignments.into_iter().collect();
+        let resolved = resolve::resolve(connection, isolation, assignments).await?;
+        let backoff = Backoff::new(connection.config.reconnect_backoff);
+        self.shared.state().assign(resolved, &backoff);
+        self.reading = None;
+        self.shared.wake.notify_one();
+        Ok(())
     }
 
     /// The next record; `None` once every assigned partition has been read up to its end, which
@@ -51,10 +94,10 @@ impl Consumer {
     /// of them (or nothing is assigned).
     ///
     /// # Errors
-    /// What stopped one partition: [`crate::Error::Corrupt`], [`crate::Error::OffsetOutOfRange`]
-    /// with [`OffsetReset::Fail`], or a refusal by the broker that is not retriable. That partition
-    /// stays where it is until [`Consumer::seek`]; further calls go on with the others, and return
-    /// the error again when no other is left. Broken connections are not errors here: they are made
+    /// What stopped one partition: [`Error::Corrupt`], [`Error::OffsetOutOfRange`] with
+    /// [`OffsetReset::Fail`], or a refusal by the broker that is not retriable. That partition stays
+    /// where it is until [`Consumer::seek`]; further calls go on with the others, and return the
+    /// error again when no other is left. Broken connections are not errors here: they are made
     /// again.
     ///
     /// # Cancel safety
@@ -68,61 +111,146 @@ impl Consumer {
     /// # Errors
     /// As [`Consumer::recv`].
     pub fn try_recv(&mut self) -> Result<Option<ConsumedRecord>> {
-        todo!()
+        match self.poll_recv(&mut Context::from_waker(std::task::Waker::noop())) {
+            Poll::Ready(result) => result,
+            Poll::Pending => Ok(None),
+        }
     }
 
-    fn poll_recv(&mut self, _context: &mut Context<'_>) -> Poll<Result<Option<ConsumedRecord>>> {
-        todo!()
+    fn poll_recv(&mut self, context: &mut Context<'_>) -> Poll<Result<Option<ConsumedRecord>>> {
+        loop {
+            if let Some(reader) = &mut self.reading {
+                match reader.next(&self.shared.config) {
+                    Some(Ok(record)) => return Poll::Ready(Ok(Some(record))),
+                    Some(Err(error)) => {
+                        let (slot, position) = (reader.wanted.slot, reader.wanted.position);
+                        self.reading = None;
+                        self.shared.state().halt_told(slot, position, error.clone());
+                        return Poll::Ready(Err(error));
+                    }
+                    None => self.finish_reading(),
+                }
+            }
+            let mut state = self.shared.state();
+            match state.next_turn() {
+                Turn::Read(reader) => self.reading = Some(reader),
+                Turn::Failed(error) => return Poll::Ready(Err(error)),
+                Turn::Finished => return Poll::Ready(Ok(None)),
+                Turn::Wait => {
+                    state.consumer = Some(context.waker().clone());
+                    return Poll::Pending;
+                }
+            }
+        }
+    }
+
+    fn finish_reading(&mut self) {
+        if let Some(reader) = self.reading.take()
+            && !self.shared.state().finish_reading(&reader)
+        {
+            self.shared.wake.notify_one();
+        }
     }
 
     /// Moves a partition; what was read ahead of it is dropped. Clears what stopped it.
     ///
     /// # Errors
-    /// [`crate::Error::NotAssigned`], or what kept the offset from being looked up.
+    /// [`Error::NotAssigned`], or what kept the offset from being looked up.
     ///
     /// # Cancel safety
     /// Dropping the future leaves the partition where it was.
-    pub async fn seek(&mut self, _topic: &str, _partition: i32, _to: Start) -> Result<()> {
-        todo!()
+    pub async fn seek(&mut self, topic: &str, partition: i32, to: Start) -> Result<()> {
+        let slot = self.shared.state().partition(topic, partition)?.0;
+        let position = match to {
+            Start::Offset(offset) if offset >= 0 => offset,
+            _ => {
+                let wanted = vec![Assignment::partition(topic, partition).start(to)];
+                let (connection, isolation) =
+                    (&self.shared.connection, self.shared.config.isolation);
+                let resolved = resolve::resolve(connection, isolation, wanted).await?;
+                resolved.first().map_or(0, |resolved| resolved.position)
+            }
+        };
+        self.reading.take_if(|reader| reader.wanted.slot == slot);
+        self.shared.state().seek(slot, position);
+        self.shared.wake.notify_one();
+        Ok(())
     }
 
     /// Hands out nothing more of a partition until [`Consumer::resume`]. What is read ahead is kept.
     ///
     /// # Errors
-    /// [`crate::Error::NotAssigned`].
-    pub fn pause(&mut self, _topic: &str, _partition: i32) -> Result<()> {
-        todo!()
+    /// [`Error::NotAssigned`].
+    pub fn pause(&mut self, topic: &str, partition: i32) -> Result<()> {
+        let mut state = self.shared.state();
+        let (slot, paused) = state.partition_mut(topic, partition)?;
+        paused.paused = true;
+        if let Some(reader) = self.reading.take_if(|reader| reader.wanted.slot == slot) {
+            state.stash(reader);
+        }
+        Ok(())
     }
 
     /// Undoes [`Consumer::pause`].
     ///
     /// # Errors
-    /// [`crate::Error::NotAssigned`].
-    pub fn resume(&mut self, _topic: &str, _partition: i32) -> Result<()> {
-        todo!()
+    /// [`Error::NotAssigned`].
+    pub fn resume(&mut self, topic: &str, partition: i32) -> Result<()> {
+        let mut state = self.shared.state();
+        let slot = state.partition(topic, partition)?.0;
+        state.resume(slot);
+        Ok(())
     }
 
     /// Offset of the record that comes next from a partition.
     ///
     /// # Errors
-    /// [`crate::Error::NotAssigned`].
-    pub fn position(&self, _topic: &str, _partition: i32) -> Result<i64> {
-        todo!()
+    /// [`Error::NotAssigned`].
+    pub fn position(&self, topic: &str, partition: i32) -> Result<i64> {
+        let state = self.shared.state();
+        let (slot, partition) = state.partition(topic, partition)?;
+        let reading = self
+            .reading
+            .as_ref()
+            .filter(|reader| reader.wanted.slot == slot);
+        Ok(reading.map_or(partition.position, |reader| reader.wanted.position))
     }
 
-    /// Records between the position and the end of the partition as last heard from the broker;
-    /// `None` before it was heard of.
+    /// Records between the position and the end of the partition as last heard from the broker (the
+    /// last stable offset with [`IsolationLevel::ReadCommitted`]); `None` before it was heard of.
     ///
     /// # Errors
-    /// [`crate::Error::NotAssigned`].
-    pub fn lag(&self, _topic: &str, _partition: i32) -> Result<Option<i64>> {
-        todo!()
+    /// [`Error::NotAssigned`].
+    pub fn lag(&self, topic: &str, partition: i32) -> Result<Option<i64>> {
+        let position = self.position(topic, partition)?;
+        let end_offset = self
+            .shared
+            .state()
+            .partition(topic, partition)?
+            .1
+            .end_offset;
+        Ok(end_offset.map(|end_offset| end_offset.saturating_sub(position).max(0)))
     }
 
     /// What is assigned: (topic, partition), sorted.
     #[must_use]
     pub fn assignment(&self) -> Vec<(String, i32)> {
-        todo!()
+        let state = self.shared.state();
+        let partitions = state.partitions.values();
+        let mut assigned: Vec<_> = partitions
+            .map(|state| (state.topic.to_string(), state.partition))
+            .collect();
+        assigned.sort_unstable();
+        assigned
+    }
+}
+
+impl Drop for Consumer {
+    fn drop(&mut self) {
+        self.fetcher.abort();
+        let mut state = self.shared.state();
+        state.closed = true;
+        state.routes.clear();
     }
 }
 

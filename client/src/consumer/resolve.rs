@@ -1,0 +1,136 @@
+//! From assignments to offsets: which partitions there are, where each starts and where it ends.
+
+use std::{collections::HashMap, sync::Arc};
+
+use super::{Assignment, IsolationLevel, Start, assignment::Until, state::Resolved};
+use crate::{
+    admin::{Admin, OffsetSpec},
+    connection::{Connection, TopicMetadata},
+    error::{Error, Result},
+};
+
+/// Offsets to look up for one partition, and what is known without.
+struct Plan {
+    resolved: Resolved,
+    start: Start,
+    until: Until,
+}
+
+/// Looks up topics, partitions and offsets.
+pub(super) async fn resolve(
+    connection: &Arc<Connection>,
+    isolation: IsolationLevel,
+    assignments: Vec<Assignment>,
+) -> Result<Vec<Resolved>> {
+    let mut plans = plan(connection, assignments).await?;
+    let mut queries = Vec::new();
+    for plan in &plans {
+        let place = (plan.resolved.topic.as_str(), plan.resolved.partition);
+        queries.extend(specs(plan).map(|spec| (place.0, place.1, spec)));
+    }
+    if queries.is_empty() {
+        return Ok(plans.into_iter().map(|plan| plan.resolved).collect());
+    }
+    let answers = Admin::new(Arc::clone(connection))
+        .list_offsets(&queries, isolation)
+        .await?;
+    let mut found = Vec::new();
+    for answer in answers {
+        found.push(answer?.offset);
+    }
+    let mut found = found.into_iter();
+    for plan in &mut plans {
+        let offsets: Vec<_> = specs(plan).zip(&mut found).collect();
+        let offset_of = |wanted: OffsetSpec| {
+            let offset = offsets.iter().find(|(spec, _)| *spec == wanted);
+            offset.and_then(|(_, offset)| *offset)
+        };
+        let end = offset_of(OffsetSpec::Latest).unwrap_or(0);
+        plan.resolved.position = match plan.start {
+            Start::Offset(offset) => offset,
+            Start::Earliest => offset_of(OffsetSpec::Earliest).unwrap_or(0),
+            Start::Latest => end,
+            Start::TimestampMs(time) => offset_of(OffsetSpec::TimestampMs(time)).unwrap_or(end),
+        };
+        if plan.until == Until::End {
+            plan.resolved.until = Some(end);
+        }
+    }
+    Ok(plans.into_iter().map(|plan| plan.resolved).collect())
+}
+
+async fn plan(connection: &Connection, assignments: Vec<Assignment>) -> Result<Vec<Plan>> {
+    let mut plans: Vec<Plan> = Vec::new();
+    let mut topics: HashMap<String, Arc<TopicMetadata>> = HashMap::new();
+    for assignment in assignments {
+        if let Start::Offset(offset) = assignment.start
+            && offset < 0
+        {
+            return Err(Error::config(
+                "start offset",
+                offset.to_string(),
+                "0 or more",
+            ));
+        }
+        let topic = connection
+            .topic(&assignment.topic, connection.config.request_timeout)
+            .await?;
+        let partitions = match assignment.partition {
+            Some(partition) => {
+                topic.check_partition(partition)?;
+                partition..partition + 1
+            }
+            None => 0..topic.partition_count(),
+        };
+        for partition in partitions {
+            plans.push(Plan {
+                resolved: Resolved {
+                    topic: topic.name.clone(),
+                    topic_id: topic.id_bytes.clone(),
+                    partition,
+                    position: match assignment.start {
+                        Start::Offset(offset) => offset,
+                        _ => 0,
+                    },
+                    until: match assignment.until {
+                        Until::Offset(offset) => Some(offset),
+                        _ => None,
+                    },
+                },
+                start: assignment.start,
+                until: assignment.until,
+            });
+        }
+    }
+    refuse_duplicates(&plans)?;
+    Ok(plans)
+}
+
+fn refuse_duplicates(plans: &[Plan]) -> Result<()> {
+    let mut places: Vec<_> = plans
+        .iter()
+        .map(|plan| (&plan.resolved.topic, plan.resolved.partition))
+        .collect();
+    places.sort_unstable();
+    let twice = places.windows(2).find_map(|pair| match pair {
+        [first, second] if first == second => Some(format!("{}-{} twice", first.0, first.1)),
+        _ => None,
+    });
+    twice.map_or(Ok(()), |found| {
+        Err(Error::config("assignment", found, "each partition once"))
+    })
+}
+
+/// The look-ups that a plan needs, in a fixed order.
+fn specs(plan: &Plan) -> impl Iterator<Item = OffsetSpec> + use<> {
+    let start = match plan.start {
+        Start::Offset(_) | Start::Latest => None,
+        Start::Earliest => Some(OffsetSpec::Earliest),
+        Start::TimestampMs(time) => Some(OffsetSpec::TimestampMs(time)),
+    };
+    let needs_end =
+        plan.until == Until::End || matches!(plan.start, Start::Latest | Start::TimestampMs(_));
+    start
+        .into_iter()
+        .chain(needs_end.then_some(OffsetSpec::Latest))
+}
