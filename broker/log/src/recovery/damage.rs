@@ -12,12 +12,18 @@ use millstream_proto::{
     record::{BatchHeader, HEADER_BYTES},
 };
 
-use super::{resync::next_readable, scan::BatchScanner, walk::after};
+use super::{
+    resync::next_readable,
+    scan::{BatchScanner, CRC_AT},
+    walk::after,
+};
 
 /// Zeros at the end of a last batch in full length that make it a write cut short.
 const ZERO_TAIL_BYTES: usize = 4;
 /// Where a batch holds its last offset delta.
 const LAST_OFFSET_DELTA_AT: usize = 23;
+/// Where a batch holds its number of records.
+const RECORD_COUNT_AT: usize = 57;
 
 /// What bytes are that are not the next batch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -57,22 +63,12 @@ pub(super) fn examine(
             position: limit,
         });
     }
-    let is_whole = match header {
-        Some(header)
-            if header.base_offset() == offsets.start
-                && position + size_of_batch(&header) == limit =>
-        {
-            !ends_in_zeros(scanner, position)?
-        }
-        _ => false,
-    };
+    let is_whole =
+        is_full_length(scanner, position, offsets.start)? && !ends_in_zeros(scanner, position)?;
     if is_whole || fits_its_crc(scanner, position)? {
-        let delta = last_offset_delta(scanner, position)?;
+        let count = record_count(scanner, position)?;
         return Ok(Damage::Corrupt {
-            next: offsets
-                .start
-                .checked_add(delta)
-                .map_or(offsets.start, after),
+            next: offsets.start.checked_add(count).unwrap_or(offsets.start),
             position: limit,
         });
     }
@@ -108,6 +104,21 @@ fn readable_at(
     }))
 }
 
+/// Whether the bytes are as many as their length field says and start as the expected batch does,
+/// whatever the fields are that the CRC covers.
+fn is_full_length(
+    scanner: &mut BatchScanner<'_>,
+    position: u64,
+    base_offset: Offset,
+) -> io::Result<bool> {
+    let left = scanner.limit() - position;
+    let bytes = scanner.bytes(position, HEADER_BYTES)?;
+    let size_bytes = BatchHeader::decode_size(bytes)
+        .ok()
+        .and_then(|size| u64::try_from(size).ok());
+    Ok(size_bytes == Some(left) && bytes.starts_with(&base_offset.get().to_be_bytes()))
+}
+
 fn ends_in_zeros(scanner: &mut BatchScanner<'_>, position: u64) -> io::Result<bool> {
     let limit = scanner.limit();
     let tail = u64::try_from(ZERO_TAIL_BYTES).unwrap_or(0);
@@ -129,14 +140,41 @@ fn fits_its_crc(scanner: &mut BatchScanner<'_>, position: u64) -> io::Result<boo
     }
 }
 
-fn last_offset_delta(scanner: &mut BatchScanner<'_>, position: u64) -> io::Result<u32> {
-    let bytes = scanner.bytes(position, HEADER_BYTES)?;
-    Ok(bytes
-        .get(LAST_OFFSET_DELTA_AT..LAST_OFFSET_DELTA_AT + 4)
-        .and_then(|field| field.try_into().ok())
-        .map(i32::from_be_bytes)
-        .and_then(|delta| u32::try_from(delta).ok())
-        .unwrap_or(0))
+/// How many offsets the bad batch at the end of a file takes. Its header says so twice; where the
+/// two disagree, the one with which the CRC fits is right.
+fn record_count(scanner: &mut BatchScanner<'_>, position: u64) -> io::Result<u32> {
+    let Some(header) = scanner
+        .bytes(position, HEADER_BYTES)?
+        .first_chunk::<HEADER_BYTES>()
+        .copied()
+    else {
+        return Ok(1);
+    };
+    let field = |at: usize| {
+        let bytes = header
+            .get(at..at + 4)
+            .and_then(|field| field.try_into().ok());
+        bytes.map_or(0, u32::from_be_bytes)
+    };
+    let by_delta = field(LAST_OFFSET_DELTA_AT).saturating_add(1);
+    let by_count = field(RECORD_COUNT_AT);
+    if by_delta != by_count {
+        let mut repaired = header;
+        if let Some(delta) = repaired.get_mut(LAST_OFFSET_DELTA_AT..LAST_OFFSET_DELTA_AT + 4) {
+            delta.copy_from_slice(&by_count.saturating_sub(1).to_be_bytes());
+        }
+        if scanner.crc_fits_with(position, &repaired, field(CRC_AT))? {
+            return Ok(by_count);
+        }
+        let mut repaired = header;
+        if let Some(count) = repaired.get_mut(RECORD_COUNT_AT..RECORD_COUNT_AT + 4) {
+            count.copy_from_slice(&by_delta.to_be_bytes());
+        }
+        if scanner.crc_fits_with(position, &repaired, field(CRC_AT))? {
+            return Ok(by_delta);
+        }
+    }
+    Ok(by_delta.min(by_count).max(1))
 }
 
 fn size_of_batch(header: &BatchHeader) -> u64 {

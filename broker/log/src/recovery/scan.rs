@@ -3,7 +3,7 @@
 //! It decides whether the bytes at a position are a batch; what a bad one means is decided by
 //! [`super::walk`].
 
-use std::io;
+use std::{io, ops::Range};
 
 use millstream_proto::record::{BatchError, BatchHeader, HEADER_BYTES};
 
@@ -14,9 +14,9 @@ const WINDOW_BYTES: usize = 64 << 10;
 /// Bytes read at once where batches are larger than that and only headers are wanted.
 const HEADER_WINDOW_BYTES: usize = 4 << 10;
 /// Where the part of a batch starts that its CRC covers.
-const CRC_COVERS_FROM: u64 = 21;
+const CRC_COVERS_FROM: usize = 21;
 /// Where a batch holds its CRC.
-const CRC_AT: usize = 17;
+pub(super) const CRC_AT: usize = 17;
 
 /// Reads batches of one file up to a limit.
 #[derive(Debug)]
@@ -100,19 +100,33 @@ impl<'a> BatchScanner<'a> {
         if position.saturating_add(size_bytes) > self.limit {
             return Ok(false);
         }
-        let mut crc = 0;
-        let mut at = position + CRC_COVERS_FROM;
-        let end = position + size_bytes;
-        while at < end {
-            let step = usize::try_from(end - at)
+        let covered = position + CRC_COVERS_FROM as u64..position + size_bytes;
+        Ok(self.crc_of(covered, 0)? == stored)
+    }
+
+    /// Whether the CRC-32C would fit all bytes from `position` to the limit with another header.
+    pub(super) fn crc_fits_with(
+        &mut self,
+        position: u64,
+        header: &[u8; HEADER_BYTES],
+        stored: u32,
+    ) -> io::Result<bool> {
+        let (_, covered) = header.split_at(CRC_COVERS_FROM);
+        let records = position + HEADER_BYTES as u64..self.limit;
+        Ok(self.crc_of(records, crc32c::crc32c(covered))? == stored)
+    }
+
+    fn crc_of(&mut self, range: Range<u64>, mut crc: u32) -> io::Result<u32> {
+        let mut at = range.start;
+        while at < range.end {
+            let step = usize::try_from(range.end - at)
                 .unwrap_or(usize::MAX)
                 .min(WINDOW_BYTES);
             self.window_bytes = WINDOW_BYTES;
-            let bytes = self.bytes(at, step)?;
-            crc = crc32c::crc32c_append(crc, bytes);
+            crc = crc32c::crc32c_append(crc, self.bytes(at, step)?);
             at += u64::try_from(step).map_err(io::Error::other)?;
         }
-        Ok(crc == stored)
+        Ok(crc)
     }
 
     /// The CRC field of the bytes at `position`, whatever else they are.

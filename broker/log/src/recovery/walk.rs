@@ -124,6 +124,7 @@ impl Walk<'_> {
             scanner: BatchScanner::new(&*log, length),
             file,
             verify_all: false,
+            unverified: None,
         };
         let before = (self.found.clone(), self.plan.len());
         if matches!(self.pass(&mut pass)?, Ended::NeedsCrc) {
@@ -131,6 +132,7 @@ impl Walk<'_> {
             self.plan.truncate(before.1);
             self.is_cut = false;
             pass.verify_all = true;
+            pass.unverified = None;
             self.pass(&mut pass)?;
         }
         Ok(())
@@ -161,9 +163,7 @@ impl Walk<'_> {
                     self.take(pass, position, &header)?;
                     position += u64::try_from(header.size_bytes()).unwrap_or(u64::MAX);
                 }
-                Err(_) if !pass.verify_all && expected < self.rules.trusted => {
-                    return Ok(Ended::NeedsCrc);
-                }
+                Err(_) if self.needs_crc(pass, expected)? => return Ok(Ended::NeedsCrc),
                 Err(reason) => match self.damage(pass, position, reason)? {
                     Some(after) => position = after,
                     None => return Ok(Ended::Done),
@@ -177,6 +177,22 @@ impl Walk<'_> {
         pass.file
             .next_base
             .is_some_and(|next| self.found.next_offset >= next)
+    }
+
+    /// Whether headers that do not fit together may be the fault of a batch whose CRC was not
+    /// checked: all of them below the recovery point, else the one before.
+    fn needs_crc(&self, pass: &mut Pass<'_>, expected: Offset) -> Result<bool, RecoveryError> {
+        if pass.verify_all || expected < self.rules.trusted {
+            return Ok(!pass.verify_all);
+        }
+        let Some((position, size_bytes, crc)) = pass.unverified else {
+            return Ok(false);
+        };
+        let fits = pass
+            .scanner
+            .crc_fits(position, size_bytes, crc)
+            .map_err(io_error("read", pass.path))?;
+        Ok(!fits)
     }
 
     /// Whether the bytes at a position are the next batch; else why not.
@@ -196,6 +212,7 @@ impl Walk<'_> {
                 header.crc()
             )));
         }
+        pass.unverified = (!must_verify).then_some((position, size_bytes, header.crc()));
         Ok(Ok(header))
     }
 
@@ -329,6 +346,7 @@ impl Walk<'_> {
                 next_base: Some(end),
             },
             verify_all: false,
+            unverified: None,
         };
         let read_error = || io_error("read", &path);
         self.found.next_offset = meta.base_offset;
@@ -390,17 +408,13 @@ impl Walk<'_> {
     ) -> Result<Option<u64>, RecoveryError> {
         let expected = self.found.next_offset;
         let is_above = expected >= self.rules.trusted;
+        let is_last = pass.file.next_base.is_none();
         let end = pass.file.next_base.unwrap_or(Offset::MAX);
         let damage = if is_above && self.rules.power_lost {
             Damage::Torn
         } else {
-            damage::examine(
-                &mut pass.scanner,
-                position,
-                expected..end,
-                pass.file.next_base.is_none(),
-            )
-            .map_err(io_error("read", pass.path))?
+            damage::examine(&mut pass.scanner, position, expected..end, is_last)
+                .map_err(io_error("read", pass.path))?
         };
         let (next, until) = match damage {
             Damage::Torn if is_above => {
@@ -408,13 +422,22 @@ impl Walk<'_> {
                 return Ok(None);
             }
             Damage::Torn => (self.rules.trusted, pass.scanner.limit()),
+            // Nothing readable follows, and it was flushed: it ends where the recovery point is.
+            Damage::Corrupt { position, .. }
+                if !is_above && position == pass.scanner.limit() && is_last =>
+            {
+                (self.rules.trusted, position)
+            }
             Damage::Corrupt { next, position } => (next, position),
         };
         self.split_for_rewrite(position, expected);
-        self.corrupt(pass.path, expected..next, position..until, reason);
         let segment = self.plan.last_mut().expect("pass() plans one first");
+        let file = FileKind::Log.path(self.dir, segment.meta.base_offset);
+        let start = segment.meta.size_bytes;
         segment.add_corrupt(until - position, next);
         segment.needs_flush |= next > self.rules.trusted;
+        let bytes = start..segment.meta.size_bytes;
+        self.corrupt(&file, expected..next, bytes, reason);
         Ok(Some(until))
     }
 
@@ -438,9 +461,11 @@ impl Walk<'_> {
             self.cut(pass, position, reason)?;
             return Ok(Ended::Done);
         }
-        self.corrupt(pass.path, expected..missing_to, position..position, reason);
         let segment = self.plan.last_mut().expect("pass() plans one first");
+        let file = FileKind::Log.path(self.dir, segment.meta.base_offset);
+        let end = segment.meta.size_bytes;
         segment.add_corrupt(0, missing_to);
+        self.corrupt(&file, expected..missing_to, end..end, reason);
         Ok(Ended::Done)
     }
 
@@ -492,6 +517,8 @@ pub(super) struct Pass<'a> {
     pub(super) file: WalkedFile,
     /// Whether CRCs are checked below the recovery point, too.
     pub(super) verify_all: bool,
+    /// Position, size and CRC of the batch before, where its CRC was not checked.
+    pub(super) unverified: Option<(u64, u64, u32)>,
 }
 
 fn marker(
