@@ -1,0 +1,156 @@
+//! Figures of a bench, as a table or as JSON.
+
+use std::{fs, time::Duration};
+
+use hdrhistogram::Histogram;
+use serde_json::{Map, Value, json};
+
+use crate::{
+    failure::Result,
+    output::{self, OutputFormat},
+    quantity::{Throughput, count, float, whole},
+};
+
+/// Largest latency told apart, 10 minutes.
+const LATENCY_US_MAX: u64 = 600_000_000;
+/// The kernel counts a process's CPU time in hundredths of a second (`USER_HZ`).
+const TICKS_PER_S: f64 = 100.0;
+
+const QUANTILES: &[(&str, f64)] = &[
+    ("p50", 0.5),
+    ("p99", 0.99),
+    ("p99.9", 0.999),
+    ("p99.99", 0.9999),
+    ("max", 1.0),
+];
+
+/// An empty histogram of microseconds.
+pub(crate) fn histogram() -> Histogram<u64> {
+    Histogram::new_with_bounds(1, LATENCY_US_MAX, 3).expect("constant bounds are valid")
+}
+
+/// Adds a latency.
+pub(crate) fn record(latency_us: &mut Histogram<u64>, latency: Duration) {
+    let micros = u64::try_from(latency.as_micros()).unwrap_or(u64::MAX);
+    latency_us.saturating_record(micros);
+}
+
+/// What a bench found out.
+pub(crate) struct Report {
+    pub(crate) throughput: Throughput,
+    /// What the latency counts from and to, and its microseconds.
+    pub(crate) latency: Option<(&'static str, Histogram<u64>)>,
+    /// CPU time of this process meanwhile.
+    pub(crate) cpu: Duration,
+}
+
+impl Report {
+    /// Prints it.
+    ///
+    /// # Errors
+    /// When standard output cannot be written.
+    pub(crate) fn print(&self, format: OutputFormat) -> Result<()> {
+        match format {
+            OutputFormat::Table => self.print_table(),
+            OutputFormat::Json => output::json(&self.to_json()),
+        }
+    }
+
+    fn print_table(&self) -> Result<()> {
+        let throughput = self.throughput;
+        output::line(&throughput.to_string())?;
+        output::line(&format!(
+            "client CPU {:.2} s, {:.2} s per GiB",
+            self.cpu.as_secs_f64(),
+            self.cpu_s_per_gib()
+        ))?;
+        let Some((what, latency_us)) = &self.latency else {
+            return Ok(());
+        };
+        output::line(&format!("latency, {what}, in ms:"))?;
+        let names: Vec<_> = QUANTILES.iter().map(|(name, _)| *name).collect();
+        let values = QUANTILES
+            .iter()
+            .map(|(_, quantile)| format!("{:.3}", millis(latency_us, *quantile)))
+            .collect();
+        output::table(&names, &[0, 1, 2, 3, 4], vec![values])
+    }
+
+    fn to_json(&self) -> Value {
+        let latency = self.latency.as_ref().map(|(_, latency_us)| {
+            let quantiles = QUANTILES
+                .iter()
+                .map(|(name, quantile)| ((*name).to_owned(), json!(millis(latency_us, *quantile))));
+            quantiles.collect::<Map<_, _>>()
+        });
+        json!({
+            "records": self.throughput.records,
+            "bytes": self.throughput.bytes,
+            "seconds": self.throughput.time.as_secs_f64(),
+            "records_per_s": self.throughput.records_per_s(),
+            "mb_per_s": self.throughput.mb_per_s(),
+            "latency_ms": latency,
+            "client_cpu_s": self.cpu.as_secs_f64(),
+            "client_cpu_s_per_gib": self.cpu_s_per_gib(),
+        })
+    }
+
+    fn cpu_s_per_gib(&self) -> f64 {
+        let gib = float(self.throughput.bytes) / f64::from(1 << 30);
+        self.cpu.as_secs_f64() / gib.max(f64::MIN_POSITIVE)
+    }
+}
+
+fn millis(latency_us: &Histogram<u64>, quantile: f64) -> f64 {
+    float(latency_us.value_at_quantile(quantile)) / 1e3
+}
+
+/// CPU time of this process so far, from `/proc/self/stat`; zero where there is none.
+pub(crate) fn cpu_time() -> Duration {
+    let stat = fs::read_to_string("/proc/self/stat").unwrap_or_default();
+    let ticks = cpu_ticks(&stat).unwrap_or(0);
+    Duration::from_secs_f64(float(ticks) / TICKS_PER_S)
+}
+
+/// `utime` + `stime`, fields 14 and 15; the name in field 2 may hold anything, also spaces.
+fn cpu_ticks(stat: &str) -> Option<u64> {
+    let (_, after_name) = stat.rsplit_once(") ")?;
+    let mut fields = after_name.split_whitespace().skip(11);
+    let user: u64 = fields.next()?.parse().ok()?;
+    let system: u64 = fields.next()?.parse().ok()?;
+    Some(user + system)
+}
+
+/// A line while a bench runs.
+pub(crate) fn talk_start(what: &str, records: u64, record_bytes: usize, rate: Option<u64>) {
+    let rate = rate.map_or_else(
+        || "as fast as possible".to_owned(),
+        |rate| format!("at {} records/s", count(rate)),
+    );
+    let size = whole(float(record_bytes as u64));
+    output::talk(&format!(
+        "{what} {} records of {size} B {rate}",
+        count(records)
+    ));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn cpu_ticks_are_found_behind_a_name_with_spaces_and_brackets() {
+        let stat = "7 (a ) b) S 1 2 3 4 5 6 7 8 9 10 250 50 0 0 20";
+        assert_eq!(cpu_ticks(stat), Some(300));
+    }
+
+    #[test]
+    fn quantiles_are_in_milliseconds() {
+        let mut latency_us = histogram();
+        for micros in 1..=1000_u64 {
+            record(&mut latency_us, Duration::from_micros(micros));
+        }
+        assert!((millis(&latency_us, 0.5) - 0.5).abs() < 0.001);
+        assert!((millis(&latency_us, 0.99) - 0.99).abs() < 0.001);
+    }
+}

@@ -1,0 +1,24 @@
+//! `millstream cluster`.
+
+mod describe;
+
+use clap::Subcommand;
+
+use crate::{
+    failure::{Outcome, Result},
+    session::Session,
+};
+
+/// What to do with the cluster.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Verb {
+    /// Show brokers, their versions and their data directories
+    Describe(describe::Options),
+}
+
+/// Runs the verb.
+pub(crate) async fn run(verb: Verb, session: &Session) -> Result<Outcome> {
+    match verb {
+        Verb::Describe(options) => describe::run(&options, session).await,
+    }
+}

@@ -1,0 +1,36 @@
+//! `millstream log`: files of a log, read offline. Works on Kafka's files too.
+
+mod contents;
+mod dump;
+mod row;
+mod verify;
+
+use clap::Subcommand;
+use millstream_log::inspect::InspectError;
+
+use crate::{
+    failure::{Failure, Outcome, Result},
+    output::OutputFormat,
+};
+
+/// What to do with log files.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Verb {
+    /// Print what is in the files of a log
+    Dump(dump::Options),
+    /// Check everything that a checksum, continuity or recomputation can tell
+    Verify(verify::Options),
+}
+
+/// Runs the verb.
+pub(crate) fn run(verb: &Verb, format: OutputFormat) -> Result<Outcome> {
+    match verb {
+        Verb::Dump(options) => dump::run(options, format),
+        Verb::Verify(options) => verify::run(options, format),
+    }
+}
+
+fn unreadable(error: &InspectError) -> Failure {
+    let action = format!("cannot read {}", error.path.display());
+    Failure::io(&action, &error.source)
+}
