@@ -50,6 +50,51 @@ const SOAKS: &[Soak] = &[
             environment: &[("MILLSTREAM_KILL_ROUNDS", "1000")],
         },
     },
+    Soak {
+        name: "power-cuts",
+        what: "2,000 power cuts of the daemon on a recording file system",
+        duration: "10 min",
+        work: Work::Test {
+            filter: "power_cuts_lose_nothing",
+            environment: &[("MILLSTREAM_POWER_CUTS", "2000")],
+        },
+    },
+    Soak {
+        name: "full-disk",
+        what: "100 cycles of a disk that fills up and is freed (F10)",
+        duration: "3 min",
+        work: Work::Test {
+            filter: "disk_full",
+            environment: &[("MILLSTREAM_DISK_FULL_CYCLES", "100")],
+        },
+    },
+    Soak {
+        name: "map-faults",
+        what: "100 segments cut under a reader (F12)",
+        duration: "1 min",
+        work: Work::Test {
+            filter: "map_faults",
+            environment: &[("MILLSTREAM_MAP_FAULTS", "100")],
+        },
+    },
+    Soak {
+        name: "bit-flips",
+        what: "1,000 bits flipped in the files of a stopped broker (F7)",
+        duration: "5 min",
+        work: Work::Test {
+            filter: "bit_flips",
+            environment: &[("MILLSTREAM_BIT_FLIPS", "1000")],
+        },
+    },
+    Soak {
+        name: "connections",
+        what: "9,000 idle, half-open and slow connections (F27)",
+        duration: "1 min",
+        work: Work::Test {
+            filter: "idle_connections",
+            environment: &[("MILLSTREAM_IDLE_CONNECTIONS", "9000")],
+        },
+    },
 ];
 
 /// Options of `soak`.
