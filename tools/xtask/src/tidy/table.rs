@@ -115,7 +115,9 @@ pub(crate) const LAYERS: &[LayerRule] = &[
         source: "client/src/",
         layers: &[
             &["streams"],
-            &["producer", "consumer", "admin"],
+            &["client"],
+            &["producer", "consumer"],
+            &["admin"],
             &["connection"],
         ],
     },
