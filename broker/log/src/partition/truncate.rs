@@ -61,6 +61,11 @@ impl PartitionLog {
             return self.truncate_fully_and_start_at(offset);
         };
         let kept = self.kept_part(segment, offset)?;
+        if kept.meta.end_offset() < view.positions.log_start {
+            // The batch that holds log_start goes as a whole: nothing is left.
+            drop(writer);
+            return self.truncate_fully_and_start_at(kept.meta.end_offset());
+        }
         self.directory
             .lower_recovery_point(&self.name, kept.meta.end_offset())?;
         self.replace_tail(&mut writer, &view, index, kept)?;
