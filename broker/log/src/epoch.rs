@@ -322,3 +322,6 @@ pub enum EpochLoadError {
     #[error(transparent)]
     Io(#[from] io::Error),
 }
+
+#[cfg(test)]
+mod tests;

@@ -29,6 +29,8 @@ pub mod recovery;
 pub mod recovery_point;
 
 #[cfg(test)]
+mod framed_files;
+#[cfg(test)]
 mod golden;
 
 pub mod config;

@@ -9,6 +9,9 @@ mod segment;
 mod time;
 mod transaction;
 
+#[cfg(test)]
+mod tests;
+
 pub use offset::{OffsetEntry, OffsetIndex};
 pub use segment::SegmentIndexes;
 pub use time::{TimeEntry, TimeIndex};

@@ -11,6 +11,9 @@ pub mod snapshot;
 mod state;
 mod transactions;
 
+#[cfg(test)]
+mod tests;
+
 pub use entry::{BATCHES_KEPT, BatchMetadata, ProducerEntry};
 pub use state::{ProducerCheck, ProducerError, ProducerState};
 pub use transactions::OpenTransactions;
