@@ -1,10 +1,18 @@
 //! The binary itself, where no broker is there: exit codes, the two streams, refusals.
 
 use std::{
+    fs,
     io::Write,
     net::TcpListener,
+    path::Path,
     process::{Command, Output, Stdio},
 };
+
+/// A data directory that Kafka wrote.
+const GOLDEN: &str = concat!(
+    env!("CARGO_MANIFEST_DIR"),
+    "/../../tests/data/kafka-4.3.1-log"
+);
 
 /// Runs the binary with `input` and no environment of ours.
 fn millstream(args: &[&str], input: &[u8]) -> Output {
@@ -126,6 +134,90 @@ fn completions_name_the_nouns_for_every_shell() {
         assert!(
             script.contains("produce") && script.contains("topics"),
             "{shell}"
+        );
+    }
+}
+
+/// A copy of one of Kafka's partition directories, to damage.
+fn copy_of(partition: &str) -> tempfile::TempDir {
+    let copy = tempfile::tempdir().expect("a directory");
+    let target = copy.path().join(partition);
+    fs::create_dir(&target).expect("created");
+    for entry in fs::read_dir(Path::new(GOLDEN).join(partition)).expect("golden data") {
+        let entry = entry.expect("readable");
+        fs::copy(entry.path(), target.join(entry.file_name())).expect("copied");
+    }
+    copy
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8(bytes.to_vec()).expect("text")
+}
+
+#[test]
+fn a_sound_directory_verifies_with_0_and_a_flipped_bit_with_1() {
+    let sound = millstream(&["log", "verify", GOLDEN], b"");
+    assert_eq!(sound.status.code(), Some(0), "{sound:?}");
+    assert!(
+        text(&sound.stdout).ends_with("nothing is wrong\n"),
+        "{sound:?}"
+    );
+
+    let copy = copy_of("flights-zstd-0");
+    let directory = copy.path().join("flights-zstd-0");
+    let log = directory.join("00000000000000000000.log");
+    let mut bytes = fs::read(&log).expect("readable");
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    fs::write(&log, bytes).expect("writable");
+    let path = directory.to_str().expect("text");
+
+    let damaged = millstream(&["log", "verify", path], b"");
+    assert_eq!(damaged.status.code(), Some(1), "{damaged:?}");
+    assert!(text(&damaged.stdout).contains("damaged: "), "{damaged:?}");
+    let json = millstream(&["log", "verify", path, "--output", "json"], b"");
+    let report: serde_json::Value = serde_json::from_slice(&json.stdout).expect("JSON");
+    assert_eq!(report["intact"], false);
+    let dumped = millstream(&["log", "dump", path], b"");
+    assert_eq!(dumped.status.code(), Some(1), "{dumped:?}");
+    assert!(text(&dumped.stdout).contains("crc_ok=false"), "{dumped:?}");
+}
+
+#[test]
+fn a_dump_shows_batches_records_and_entries() {
+    let path = Path::new(GOLDEN).join("transactions-0");
+    let path = path.to_str().expect("text");
+    let dumped = millstream(&["log", "dump", path, "--records", "--output", "json"], b"");
+    assert_eq!(dumped.status.code(), Some(0), "{dumped:?}");
+    let rows: Vec<serde_json::Value> = text(&dumped.stdout)
+        .lines()
+        .map(|line| serde_json::from_str(line).expect("one JSON object a line"))
+        .collect();
+    let batches = rows.iter().filter(|row| row.get("base_offset").is_some());
+    let in_batches: u64 = batches
+        .map(|row| row["records"].as_u64().expect("a count"))
+        .sum();
+    let records = rows
+        .iter()
+        .filter(|row| row.get("offset").is_some())
+        .count();
+    assert!(records > 10, "{records} records");
+    assert_eq!(records as u64, in_batches);
+    let topic_id = rows.iter().find_map(|row| row.get("topic_id"));
+    assert_eq!(
+        topic_id.expect("partition.metadata"),
+        "WmneuPmDQQ2jqoUECw99yw"
+    );
+    assert!(rows.iter().any(|row| row["control"] == "Commit"));
+    assert!(rows.iter().any(|row| row["control"] == "Abort"));
+}
+
+#[test]
+fn a_path_that_is_not_there_is_an_error() {
+    for verb in ["dump", "verify"] {
+        assert_eq!(
+            refusal(&["log", verb, "no/such/directory"]),
+            "error: cannot read no/such/directory: no such file or directory\nhint: check the path\n"
         );
     }
 }

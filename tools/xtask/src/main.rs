@@ -8,6 +8,7 @@ use anyhow::Result;
 use clap::{Parser, Subcommand};
 
 mod build;
+mod config;
 mod demo;
 mod generate;
 mod refusal;
@@ -33,6 +34,12 @@ enum Task {
     },
     /// Check import directions, sizes, names and other rules of this repository
     Tidy,
+    /// Check that config/millstreamd.toml names every key with its default
+    Config {
+        /// There is nothing else to do with it
+        #[arg(long, required = true)]
+        check: bool,
+    },
     /// Run every test
     Test,
     /// Start a broker and stream a month of flights through it
@@ -58,6 +65,7 @@ fn run() -> Result<()> {
     match Args::parse().task {
         Task::Generate { check } => generate::run(&root, check),
         Task::Tidy => tidy::run(&root),
+        Task::Config { .. } => config::check(&root),
         Task::Test => test::run(&root),
         Task::Demo(options) => demo::run(&root, &options),
         Task::Soak(options) => soak::run(&root, &options),

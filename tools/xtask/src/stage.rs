@@ -60,6 +60,14 @@ impl Stages {
         })
     }
 
+    /// Runs work of this process as the stage `name`.
+    ///
+    /// # Errors
+    /// When the work fails.
+    pub(crate) fn work(&mut self, name: &str, work: impl FnOnce() -> Result<()>) -> Result<()> {
+        self.stage(name, |_| work())
+    }
+
     fn stage(&mut self, name: &str, run: impl FnOnce(&mut Self) -> Result<()>) -> Result<()> {
         eprintln!("==> {name}");
         let start = Instant::now();

@@ -6,6 +6,7 @@ use anyhow::{Result, bail};
 
 use crate::{
     build::{Build, TEST_FEATURES, cargo},
+    config,
     stage::Stages,
 };
 
@@ -38,6 +39,7 @@ fn run_stages(root: &Path, stages: &mut Stages) -> Result<()> {
     if stages.passed == 0 {
         bail!("no test ran");
     }
+    stages.work("configuration file", || config::check(root))?;
     for feature in CLIENT_FEATURES {
         let name = if feature.is_empty() { "none" } else { feature };
         let mut check = cargo(root);
