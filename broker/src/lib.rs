@@ -12,11 +12,17 @@ compile_error!(
 pub mod args;
 pub mod clock;
 pub mod config;
+pub mod directory;
 pub mod error;
+pub mod health;
 pub mod listener;
+pub mod logging;
 pub mod metrics;
+pub mod panics;
 pub mod partition;
 pub mod quorum;
+pub mod runtime;
+pub mod server;
 pub mod service;
 pub mod shutdown;
 pub mod version;

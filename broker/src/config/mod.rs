@@ -4,6 +4,9 @@
 //! `section.key_in_snake_case` with typed units ([`value`]); topic defaults keep Kafka's names
 //! ([`topic`]). `config/millstreamd.toml` is generated from this table and checked against it.
 
+mod check;
+pub mod load;
+pub mod render;
 pub mod topic;
 pub mod value;
 
@@ -152,7 +155,7 @@ sections! {
         fetch_stream_credit_bytes_max: ByteSize = ByteSize::mib(64);
         /// Partitions of one fetch stream.
         fetch_stream_partitions_max: u32 = 10_000;
-        /// Topics.
+        /// Topics of the cluster.
         topics_max: u32 = 10_000;
         /// Partitions of all topics.
         partitions_max: u32 = 100_000;

@@ -311,3 +311,6 @@ words!(CompressionType {
     "producer" => Producer, "uncompressed" => Uncompressed, "gzip" => Gzip,
     "snappy" => Snappy, "lz4" => Lz4, "zstd" => Zstd
 });
+
+#[cfg(test)]
+mod tests;

@@ -111,6 +111,26 @@ impl MetadataLog {
         io.sync_dir(parent).map_err(OpenError::io("sync", parent))
     }
 
+    /// Whether the directory holds a metadata log to which something was ever written.
+    ///
+    /// # Errors
+    /// Whatever the system says.
+    pub fn holds_records(io: &dyn LogIo, dir: &Path) -> Result<bool, OpenError> {
+        let is_missing = |error: &io::Error| error.kind() == io::ErrorKind::NotFound;
+        if io.metadata(dir).as_ref().is_err_and(is_missing) {
+            return Ok(false);
+        }
+        let listing = file::list(io, dir)?;
+        for index in &listing.logs {
+            let path = FileKind::Log.path(dir, *index);
+            let found = io.metadata(&path).map_err(OpenError::io("read", &path))?;
+            if found.len > file::HEADER_BYTES as u64 {
+                return Ok(true);
+            }
+        }
+        Ok(!listing.snapshots.is_empty())
+    }
+
     /// Opens the log of a directory, replays it, and cuts off a torn last write.
     ///
     /// # Errors

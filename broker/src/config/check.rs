@@ -1,0 +1,129 @@
+//! What no single key can see: values that make no sense, alone or together.
+
+use super::{Config, HostPort, KEYS, load::Loaded};
+use crate::error::Refusal;
+
+/// Keys that must not be zero.
+const NOT_ZERO: &[&str] = &[
+    "shutdown_timeout",
+    "runtime.blocking_threads_max",
+    "limits.connections_max",
+    "limits.connections_per_address_max",
+    "limits.http_connections_max",
+    "limits.streams_per_connection_max",
+    "limits.request_bytes_max",
+    "limits.in_flight_bytes_max",
+    "limits.produce_stream_bytes_max",
+    "limits.produce_stream_batches_max",
+    "limits.fetch_partition_credit_bytes_max",
+    "limits.fetch_stream_credit_bytes_max",
+    "limits.fetch_stream_partitions_max",
+    "limits.topics_max",
+    "limits.partitions_max",
+    "limits.partitions_per_topic_max",
+    "limits.open_segments_max",
+    "limits.mapped_bytes_max",
+    "limits.unflushed_bytes_max",
+    "network.send_stall_timeout",
+    "network.keepalive_interval",
+    "network.keepalive_timeout",
+    "log.flush_interval",
+    "log.flush_threads",
+    "log.append_stall",
+    "log.retention_check_interval",
+    "log.disk_full_check_interval",
+    "log.recovery_point_interval",
+    "log.recovery_point_bytes",
+    "log.idle_timeout",
+    "log.producer_id_expiration",
+    "metadata.snapshot_bytes",
+    "metadata.proposals_queued_max",
+    "metadata.producer_id_block",
+    "topics.partitions",
+];
+
+/// gRPC frames carry a 32-bit length; beyond this a single message is no longer bounded memory.
+const REQUEST_BYTES_MAX: u64 = 1 << 30;
+
+/// Everything that is wrong with a configuration whose values each parsed.
+pub(super) fn check(loaded: &Loaded) -> Vec<Refusal> {
+    let mut problems = Vec::new();
+    not_zero(loaded, &mut problems);
+    ranges(&loaded.config, &mut problems);
+    addresses(&loaded.config, &mut problems);
+    problems
+}
+
+fn not_zero(loaded: &Loaded, problems: &mut Vec<Refusal>) {
+    for key in KEYS.iter().filter(|key| NOT_ZERO.contains(&&*key.path())) {
+        let value = (key.print)(&loaded.config);
+        let is_zero = matches!(value.as_str(), "0" | "\"0s\"" | "\"0B\"");
+        if is_zero {
+            let path = key.path();
+            let source = loaded.source(&path);
+            let default = (key.print)(&Config::default());
+            problems.push(Refusal::new(
+                format!("{path} is {value}, expected more than zero, set by {source}"),
+                format!("the default is {default}"),
+            ));
+        }
+    }
+}
+
+fn ranges(config: &Config, problems: &mut Vec<Refusal>) {
+    let mut refuse = |what: String, hint: &str| problems.push(Refusal::new(what, hint));
+    if config.node.id < 0 {
+        refuse(
+            format!("node.id is {}, expected at least 0", config.node.id),
+            "the default is 1",
+        );
+    }
+    if config.limits.request_bytes_max.0 > REQUEST_BYTES_MAX {
+        let found = config.limits.request_bytes_max;
+        refuse(
+            format!("limits.request_bytes_max is \"{found}\", expected at most \"1GiB\""),
+            "the default is \"32MiB\"",
+        );
+    }
+    if config.topics.replication_factor != 1 {
+        let found = config.topics.replication_factor;
+        refuse(
+            format!(
+                "topics.replication_factor is {found}, expected 1: this cluster has one broker"
+            ),
+            "remove it",
+        );
+    }
+    if config.topics.partitions > config.limits.partitions_per_topic_max {
+        let (found, max) = (
+            config.topics.partitions,
+            config.limits.partitions_per_topic_max,
+        );
+        refuse(
+            format!("topics.partitions is {found}, limits.partitions_per_topic_max allows {max}"),
+            "lower the one or raise the other",
+        );
+    }
+}
+
+fn addresses(config: &Config, problems: &mut Vec<Refusal>) {
+    let listeners = &config.listeners;
+    let (native, http) = (&listeners.native_address, &listeners.http_address);
+    if native == http && native.port != 0 {
+        problems.push(Refusal::new(
+            format!("listeners.native_address and listeners.http_address are both {native}"),
+            "give them different ports, by default 9192 and 9292",
+        ));
+    }
+    if listeners.native_advertised.is_none() && is_unspecified(native) {
+        problems.push(Refusal::new(
+            format!("listeners.native_address is {native}, which clients cannot connect to"),
+            "set listeners.native_advertised to the name and port that clients use",
+        ));
+    }
+}
+
+fn is_unspecified(address: &HostPort) -> bool {
+    let parsed = address.host.parse::<std::net::IpAddr>();
+    parsed.is_ok_and(|address| address.is_unspecified())
+}

@@ -1,0 +1,1 @@
+//! Locks, identities and refusals of a data directory.

@@ -1,0 +1,51 @@
+//! The two runtimes: `data` for produce and fetch, `control` for everything that must answer even
+//! when the disk does not (HTTP, admin calls, signals, metadata).
+
+use std::{io, num::NonZero, time::Duration};
+
+use tokio::runtime::{Builder, Runtime};
+
+use crate::config::Config;
+
+/// Stack of a thread: twice what the deepest path takes in an unoptimised build.
+const STACK_BYTES: usize = 1 << 20;
+
+/// How long a thread that waited for the disk stays for more of that.
+const BLOCKING_KEEP_ALIVE: Duration = Duration::from_secs(5);
+
+/// Threads that wait for the disk on behalf of admin calls at most.
+const CONTROL_BLOCKING_THREADS_MAX: usize = 8;
+
+/// Builds the runtime of produce and fetch.
+///
+/// # Errors
+/// When the system starts no thread.
+pub fn data(config: &Config) -> io::Result<Runtime> {
+    let threads = match config.runtime.data_threads {
+        0 => std::thread::available_parallelism().map_or(1, NonZero::get),
+        threads => usize::from(threads),
+    };
+    Builder::new_multi_thread()
+        .worker_threads(threads)
+        .max_blocking_threads(usize::from(config.runtime.blocking_threads_max))
+        .thread_keep_alive(BLOCKING_KEEP_ALIVE)
+        .thread_name("data")
+        .thread_stack_size(STACK_BYTES)
+        .enable_all()
+        .build()
+}
+
+/// Builds the runtime of everything else, with a worker of its own.
+///
+/// # Errors
+/// When the system starts no thread.
+pub fn control() -> io::Result<Runtime> {
+    Builder::new_multi_thread()
+        .worker_threads(1)
+        .max_blocking_threads(CONTROL_BLOCKING_THREADS_MAX)
+        .thread_keep_alive(BLOCKING_KEEP_ALIVE)
+        .thread_name("control")
+        .thread_stack_size(STACK_BYTES)
+        .enable_all()
+        .build()
+}

@@ -1,0 +1,91 @@
+//! Binds the listeners before anything is served, so that a busy port is a refusal, not a surprise.
+
+use std::{
+    io,
+    net::{SocketAddr, TcpListener, ToSocketAddrs},
+};
+
+use socket2::{Domain, Protocol, Socket, Type};
+
+use super::port_owner;
+use crate::{
+    config::{Config, value::HostPort},
+    error::Refusal,
+};
+
+/// Connections that wait in the kernel to be accepted.
+const BACKLOG: i32 = 1024;
+
+/// The bound sockets.
+#[derive(Debug)]
+pub(super) struct Listeners {
+    pub(super) native: TcpListener,
+    pub(super) http: TcpListener,
+    /// Where clients reach the native one.
+    pub(super) advertised: HostPort,
+    pub(super) http_address: SocketAddr,
+}
+
+impl Listeners {
+    /// Binds both.
+    ///
+    /// # Errors
+    /// A name that does not resolve, a busy port, a forbidden one.
+    pub(super) fn bind(config: &Config) -> Result<Self, Refusal> {
+        let listeners = &config.listeners;
+        let native = bind("listeners.native_address", &listeners.native_address)?;
+        let http = bind("listeners.http_address", &listeners.http_address)?;
+        let native_port = local(&native)?.port();
+        let advertised = listeners.native_advertised.clone().unwrap_or_else(|| {
+            HostPort::new(listeners.native_address.host.clone(), native_port)
+        });
+        Ok(Self {
+            http_address: local(&http)?,
+            native,
+            http,
+            advertised,
+        })
+    }
+}
+
+fn local(listener: &TcpListener) -> Result<SocketAddr, Refusal> {
+    let address = listener.local_addr();
+    address.map_err(|error| Refusal::new(format!("cannot listen: {error}"), "try again"))
+}
+
+fn bind(key: &str, address: &HostPort) -> Result<TcpListener, Refusal> {
+    let resolved = (address.host.as_str(), address.port).to_socket_addrs();
+    let resolved = resolved.ok().and_then(|mut found| found.next());
+    let Some(socket_address) = resolved else {
+        return Err(Refusal::new(
+            format!("{key} {address} does not resolve to an address of this machine"),
+            format!("set {key} to a name or address that does"),
+        ));
+    };
+    open(socket_address).map_err(|error| refusal(key, address, &error))
+}
+
+fn open(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    // A restart must not wait for connections of the process before to time out.
+    socket.set_reuse_address(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(BACKLOG)?;
+    socket.set_nonblocking(true)?;
+    Ok(socket.into())
+}
+
+fn refusal(key: &str, address: &HostPort, error: &io::Error) -> Refusal {
+    if error.kind() == io::ErrorKind::AddrInUse {
+        let owner = port_owner::find(address.port);
+        let owner = owner.map_or_else(|| "another process".to_owned(), |owner| owner);
+        return Refusal::new(
+            format!("cannot listen on {address}: the port is in use by {owner}"),
+            format!("stop it, or choose another port with --set {key}=HOST:PORT"),
+        );
+    }
+    Refusal::new(
+        format!("cannot listen on {address}: {error}"),
+        format!("set {key} to an address of this machine and a port that this user may use"),
+    )
+}

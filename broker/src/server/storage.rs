@@ -1,0 +1,150 @@
+//! Opens the data directory: lock, identity, metadata log. Refuses what it does not understand.
+
+use std::{path::Path, sync::Arc};
+
+use millstream_log::io::LogIo;
+use millstream_proto::BrokerId;
+
+use crate::{
+    config::Config,
+    directory::{Directory, Identity},
+    error::Refusal,
+    metrics::process,
+    quorum::{MetadataImage, MetadataLog, MetadataLogOptions, OpenError},
+    version,
+};
+
+/// An open data directory.
+#[derive(Debug)]
+pub(super) struct Storage {
+    pub(super) directory: Directory,
+    pub(super) identity: Identity,
+    pub(super) log: MetadataLog,
+    pub(super) image: MetadataImage,
+}
+
+impl Storage {
+    /// Opens the configured data directory, or makes an empty one ours.
+    ///
+    /// # Errors
+    /// Everything that makes it unusable, in two lines.
+    pub(super) fn open(io: &Arc<dyn LogIo>, config: &Config) -> Result<Self, Refusal> {
+        let path = &config.daemon.data_dir;
+        let directory = Directory::lock(Arc::clone(io), path, &holder())?;
+        let node_id = BrokerId(config.node.id);
+        let known = directory.identity(node_id)?;
+        if known.is_none() {
+            check_no_metadata(&**io, &directory)?;
+            MetadataLog::create(&**io, &directory.metadata()).map_err(|e| refusal(&e))?;
+        }
+        let (log, image) = open_metadata(io, &directory, config)?;
+        let identity = match known {
+            Some(identity) => identity,
+            None => claim(&directory, node_id)?,
+        };
+        Ok(Self {
+            directory,
+            identity,
+            log,
+            image,
+        })
+    }
+}
+
+/// Names this process to whoever finds the lock taken.
+fn holder() -> String {
+    let ticks = process::start_ticks().unwrap_or(0);
+    format!(
+        "millstreamd {} (pid {}, started at tick {ticks})",
+        version::SHORT,
+        std::process::id()
+    )
+}
+
+/// A first start that was cut off leaves a metadata log without records, which may be made anew; one
+/// with records belongs to a directory whose identity was lost.
+fn check_no_metadata(io: &dyn LogIo, directory: &Directory) -> Result<(), Refusal> {
+    if !MetadataLog::holds_records(io, &directory.metadata()).map_err(|e| refusal(&e))? {
+        return Ok(());
+    }
+    Err(Refusal::new(
+        format!(
+            "{} holds metadata but no identity file",
+            directory.path().display()
+        ),
+        "restore its identity file, or pass an empty directory with --data-dir",
+    ))
+}
+
+fn open_metadata(
+    io: &Arc<dyn LogIo>,
+    directory: &Directory,
+    config: &Config,
+) -> Result<(MetadataLog, MetadataImage), Refusal> {
+    let options = MetadataLogOptions {
+        preallocate_bytes: config.metadata.preallocate_bytes.0,
+        snapshot_bytes: config.metadata.snapshot_bytes.0,
+    };
+    let (log, opened) = MetadataLog::open(Arc::clone(io), &directory.metadata(), options)
+        .map_err(|error| refusal(&error))?;
+    if opened.torn_bytes > 0 {
+        tracing::warn!(
+            path = %log.path().display(),
+            bytes = opened.torn_bytes,
+            "cut off a torn last write of the metadata log, which nobody was told had succeeded"
+        );
+    }
+    Ok((log, opened.image))
+}
+
+fn claim(directory: &Directory, node_id: BrokerId) -> Result<Identity, Refusal> {
+    let identity = Identity {
+        node_id,
+        cluster_id: uuid(rand::random()),
+        directory_id: uuid(rand::random()),
+    };
+    directory.claim(&identity)?;
+    tracing::info!(
+        path = %absolute(directory.path()).display(),
+        cluster_id = identity.cluster_id_text(),
+        "created the data directory"
+    );
+    Ok(identity)
+}
+
+/// Marks random bytes as a UUID of version 4 (RFC 9562).
+fn uuid(random: u128) -> [u8; 16] {
+    let version = (random & !(0xf << 76)) | (4 << 76);
+    ((version & !(3 << 62)) | (2 << 62)).to_be_bytes()
+}
+
+fn refusal(error: &OpenError) -> Refusal {
+    let hint = match error {
+        OpenError::Newer { .. } | OpenError::NewerFile { .. } => {
+            "start the newer millstreamd that wrote it"
+        }
+        OpenError::Corrupt { .. } | OpenError::Missing { .. } => {
+            "restore the metadata directory from a backup; no partition's data was touched"
+        }
+        _ => "check the directory's owner, permissions and free space",
+    };
+    Refusal::new(error.to_string(), hint)
+}
+
+/// The data directory as an absolute path, for messages that outlive the working directory.
+pub(super) fn absolute(path: &Path) -> std::path::PathBuf {
+    std::path::absolute(path).unwrap_or_else(|_| path.to_path_buf())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids_are_uuids_of_version_4() {
+        for random in [0, u128::MAX, 0x1234_5678_9abc_def0_1234_5678_9abc_def0] {
+            let bytes = uuid(random);
+            assert_eq!((bytes[6] >> 4, bytes[8] >> 6), (4, 2));
+        }
+    }
+}
