@@ -86,7 +86,7 @@ impl Identity {
             return Err(Some(format));
         }
         let node_id = payload.try_get_i32().map_err(|_| None)?;
-        let mut id = || {
+        let mut id = || -> Result<[u8; 16], Option<u32>> {
             let mut bytes = [0; 16];
             payload.try_copy_to_slice(&mut bytes).map_err(|_| None)?;
             Ok(bytes)
@@ -186,7 +186,10 @@ impl Directory {
                     self.path.display(),
                     identity.node_id
                 ),
-                format!("set node.id to {}, or use another directory", identity.node_id),
+                format!(
+                    "set node.id to {}, or use another directory",
+                    identity.node_id
+                ),
             ));
         }
         Ok(Some(identity))
@@ -198,7 +201,10 @@ impl Directory {
     /// Whatever the system says.
     pub fn claim(&self, identity: &Identity) -> Result<(), Refusal> {
         let path = self.path.join(IDENTITY);
-        let parent = self.path.parent().filter(|path| !path.as_os_str().is_empty());
+        let parent = self
+            .path
+            .parent()
+            .filter(|path| !path.as_os_str().is_empty());
         KIND.store(&*self.io, &path, &identity.payload())
             .and_then(|()| self.io.sync_dir(parent.unwrap_or_else(|| Path::new("."))))
             .map_err(|error| cannot("write to", &self.path, &error))

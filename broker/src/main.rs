@@ -1,5 +1,10 @@
 //! Starts the daemon: reads the command line, then hands over to the library.
 
-fn main() {
-    let _ = <millstream_broker::args::Args as clap::Parser>::parse();
+use std::process::ExitCode;
+
+use clap::Parser;
+use millstream_broker::{args::Args, server};
+
+fn main() -> ExitCode {
+    server::run(&Args::parse())
 }

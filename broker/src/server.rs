@@ -42,7 +42,10 @@ pub fn run(args: &Args) -> ExitCode {
         Ok(io) => io,
         Err(error) => {
             let hint = "unset MILLSTREAM_TEST_IO, or correct it";
-            return refuse(&[Refusal::new(format!("cannot open the file system: {error}"), hint)]);
+            return refuse(&[Refusal::new(
+                format!("cannot open the file system: {error}"),
+                hint,
+            )]);
         }
     };
     let environment = std::env::vars_os()
@@ -68,7 +71,11 @@ pub fn run(args: &Args) -> ExitCode {
 fn serve_until_stopped(loaded: Loaded, io: Arc<dyn LogIo>) -> Result<ExitCode, Refusal> {
     let logger = logging::install(&loaded.config.logs);
     panics::install_hook();
-    tracing::info!(version = version::LONG, pid = std::process::id(), "millstreamd starts");
+    tracing::info!(
+        version = version::LONG,
+        pid = std::process::id(),
+        "millstreamd starts"
+    );
     descriptors::raise_limit();
     let server = serve::Server::start(loaded, io, logger)?;
     Ok(server.run())

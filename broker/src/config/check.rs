@@ -31,7 +31,6 @@ const NOT_ZERO: &[&str] = &[
     "log.flush_threads",
     "log.append_stall",
     "log.retention_check_interval",
-    "log.disk_full_check_interval",
     "log.recovery_point_interval",
     "log.recovery_point_bytes",
     "log.idle_timeout",

@@ -193,8 +193,6 @@ sections! {
         append_stall: Duration = Duration::from_millis(50);
         /// How often retention is checked.
         retention_check_interval: Duration = Duration::from_mins(5);
-        /// How often a full disk is looked at again.
-        disk_full_check_interval: Duration = Duration::from_secs(1);
         /// How far the recovery point may trail what is flushed, in time.
         recovery_point_interval: Duration = Duration::from_secs(1);
         /// How far the recovery point may trail what is flushed, in bytes.

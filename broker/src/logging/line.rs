@@ -96,7 +96,9 @@ impl Line {
         put("level", self.level.as_str());
         put("target", self.target);
         put("message", &self.message);
-        self.fields.iter().for_each(|(name, value)| put(name, value));
+        self.fields
+            .iter()
+            .for_each(|(name, value)| put(name, value));
         serde_json::Value::from(object).to_string()
     }
 
@@ -131,7 +133,9 @@ fn tamed(text: &str) -> String {
             out.push_str("...");
             break;
         }
-        if character.is_control() || matches!(character, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}') {
+        if character.is_control()
+            || matches!(character, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+        {
             out.extend(character.escape_default());
         } else {
             out.push(character);

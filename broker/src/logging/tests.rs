@@ -24,7 +24,9 @@ impl Collected {
     fn lines(&self) -> Vec<String> {
         let bytes = self.0.lock().expect("no panic").clone();
         let text = String::from_utf8(bytes).expect("text");
-        text.lines().map(|line| line[27..].trim().to_owned()).collect()
+        text.lines()
+            .map(|line| line[27..].trim().to_owned())
+            .collect()
     }
 }
 
@@ -49,13 +51,19 @@ fn text_lines_have_level_target_message_and_fields() {
         tracing::warn!(target: "place", topic = "a b", count = 3, "topic is odd");
         tracing::debug!("not shown at level info");
     });
-    assert_eq!(collected.lines(), ["WARN place: topic is odd topic=\"a b\" count=3"]);
+    assert_eq!(
+        collected.lines(),
+        ["WARN place: topic is odd topic=\"a b\" count=3"]
+    );
 }
 
 #[test]
 fn json_lines_are_objects() {
     let (collected, logger) = logger(LogFormat::Json);
-    log_with(&logger, || tracing::error!(target: "place", path = "x\"y", "broke"));
+    log_with(
+        &logger,
+        || tracing::error!(target: "place", path = "x\"y", "broke"),
+    );
     let bytes = collected.0.lock().expect("no panic").clone();
     let object: serde_json::Value = serde_json::from_slice(&bytes).expect("JSON");
     assert_eq!(object["message"], "broke");
@@ -67,10 +75,17 @@ fn json_lines_are_objects() {
 fn hostile_bytes_stay_on_their_line_and_are_cut() {
     let (collected, logger) = logger(LogFormat::Text);
     let hostile = format!("x\r\nERROR forged \u{1b}[31m{}", "a".repeat(10_000));
-    log_with(&logger, || tracing::info!(target: "p", name = %hostile, "refused"));
+    log_with(
+        &logger,
+        || tracing::info!(target: "p", name = %hostile, "refused"),
+    );
     let lines = collected.lines();
     assert_eq!(lines.len(), 1);
-    assert!(lines[0].starts_with("INFO p: refused name=\"x\\r\\nERROR forged \\u{1b}[31maaa"), "{}", lines[0]);
+    assert!(
+        lines[0].starts_with("INFO p: refused name=\"x\\r\\nERROR forged \\u{1b}[31maaa"),
+        "{}",
+        lines[0]
+    );
     assert!(lines[0].len() < FIELD_CHARS_MAX + 100);
 }
 
@@ -83,7 +98,10 @@ fn a_repeated_line_is_written_once_and_then_with_a_count() {
         }
         tracing::warn!(target: "p", "something else");
     });
-    assert_eq!(collected.lines(), ["WARN p: disk is full", "WARN p: something else"]);
+    assert_eq!(
+        collected.lines(),
+        ["WARN p: disk is full", "WARN p: something else"]
+    );
     logger.report_repeats(Instant::now() + logger.repeat_interval());
     assert_eq!(collected.lines()[2..], ["WARN p: disk is full left_out=49"]);
 }

@@ -45,10 +45,7 @@ impl Metrics {
     }
 
     /// Registers figures that are read when somebody asks.
-    pub fn register_figures(
-        &self,
-        read: impl Fn(&mut Figures) + Send + Sync + 'static,
-    ) {
+    pub fn register_figures(&self, read: impl Fn(&mut Figures) + Send + Sync + 'static) {
         let collector = FiguresCollector {
             read: Box::new(read),
         };
@@ -132,7 +129,9 @@ impl Figures {
         self.figures.push(Figure {
             name,
             help,
-            labels: labels.map(|(name, value)| (*name, (*value).to_owned())).collect(),
+            labels: labels
+                .map(|(name, value)| (*name, (*value).to_owned()))
+                .collect(),
             value,
         });
     }
@@ -192,19 +191,46 @@ pub fn limits(figures: &mut Figures, config: &Config) {
     let limits = &config.limits;
     for (name, value) in [
         ("connections_max", u64::from(limits.connections_max)),
-        ("connections_per_address_max", u64::from(limits.connections_per_address_max)),
-        ("http_connections_max", u64::from(limits.http_connections_max)),
-        ("streams_per_connection_max", u64::from(limits.streams_per_connection_max)),
+        (
+            "connections_per_address_max",
+            u64::from(limits.connections_per_address_max),
+        ),
+        (
+            "http_connections_max",
+            u64::from(limits.http_connections_max),
+        ),
+        (
+            "streams_per_connection_max",
+            u64::from(limits.streams_per_connection_max),
+        ),
         ("request_bytes_max", limits.request_bytes_max.0),
         ("in_flight_bytes_max", limits.in_flight_bytes_max.0),
-        ("produce_stream_bytes_max", limits.produce_stream_bytes_max.0),
-        ("produce_stream_batches_max", u64::from(limits.produce_stream_batches_max)),
-        ("fetch_partition_credit_bytes_max", limits.fetch_partition_credit_bytes_max.0),
-        ("fetch_stream_credit_bytes_max", limits.fetch_stream_credit_bytes_max.0),
-        ("fetch_stream_partitions_max", u64::from(limits.fetch_stream_partitions_max)),
+        (
+            "produce_stream_bytes_max",
+            limits.produce_stream_bytes_max.0,
+        ),
+        (
+            "produce_stream_batches_max",
+            u64::from(limits.produce_stream_batches_max),
+        ),
+        (
+            "fetch_partition_credit_bytes_max",
+            limits.fetch_partition_credit_bytes_max.0,
+        ),
+        (
+            "fetch_stream_credit_bytes_max",
+            limits.fetch_stream_credit_bytes_max.0,
+        ),
+        (
+            "fetch_stream_partitions_max",
+            u64::from(limits.fetch_stream_partitions_max),
+        ),
         ("topics_max", u64::from(limits.topics_max)),
         ("partitions_max", u64::from(limits.partitions_max)),
-        ("partitions_per_topic_max", u64::from(limits.partitions_per_topic_max)),
+        (
+            "partitions_per_topic_max",
+            u64::from(limits.partitions_per_topic_max),
+        ),
         ("open_segments_max", u64::from(limits.open_segments_max)),
         ("mapped_bytes_max", limits.mapped_bytes_max.0),
         ("tail_cache_bytes_max", limits.tail_cache_bytes_max.0),

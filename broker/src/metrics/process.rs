@@ -29,7 +29,9 @@ impl Memory {
         let field = |name: &str| {
             let line = text.lines().find(|line| line.starts_with(name));
             let value = line.and_then(|line| line.split_ascii_whitespace().nth(1));
-            value.and_then(|value| value.parse::<u64>().ok()).unwrap_or(0)
+            value
+                .and_then(|value| value.parse::<u64>().ok())
+                .unwrap_or(0)
         };
         Self {
             own_bytes: (field("RssAnon:") + field("RssShmem:")) << 10,
@@ -96,7 +98,11 @@ pub fn figures(figures: &mut Figures) {
         memory.peak_bytes,
     );
     figures.gauge("process_threads", "Threads", memory.threads);
-    figures.gauge("process_descriptors", "Descriptors that are open", open_descriptors());
+    figures.gauge(
+        "process_descriptors",
+        "Descriptors that are open",
+        open_descriptors(),
+    );
     figures.gauge(
         "process_descriptors_max",
         "Descriptors that may be open",

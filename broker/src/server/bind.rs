@@ -36,9 +36,10 @@ impl Listeners {
         let native = bind("listeners.native_address", &listeners.native_address)?;
         let http = bind("listeners.http_address", &listeners.http_address)?;
         let native_port = local(&native)?.port();
-        let advertised = listeners.native_advertised.clone().unwrap_or_else(|| {
-            HostPort::new(listeners.native_address.host.clone(), native_port)
-        });
+        let advertised = listeners
+            .native_advertised
+            .clone()
+            .unwrap_or_else(|| HostPort::new(listeners.native_address.host.clone(), native_port));
         Ok(Self {
             http_address: local(&http)?,
             native,
@@ -66,7 +67,11 @@ fn bind(key: &str, address: &HostPort) -> Result<TcpListener, Refusal> {
 }
 
 fn open(address: SocketAddr) -> io::Result<TcpListener> {
-    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    let socket = Socket::new(
+        Domain::for_address(address),
+        Type::STREAM,
+        Some(Protocol::TCP),
+    )?;
     // A restart must not wait for connections of the process before to time out.
     socket.set_reuse_address(true)?;
     socket.bind(&address.into())?;

@@ -2,12 +2,16 @@
 
 use std::sync::Arc;
 
+use millstream_log::metrics::LogFigures;
+
 use crate::{
     clock::Clock,
     config::Config,
     health::{Health, Phase},
+    listener::grpc::ConnectionCounts,
     metrics::{self, Figures, Metrics, process},
     panics,
+    partition::Partitions,
     quorum::MetadataQuorum,
     version,
 };
@@ -18,14 +22,24 @@ pub(super) struct Sources {
     pub(super) clock: Clock,
     pub(super) health: Health,
     pub(super) quorum: Arc<dyn MetadataQuorum>,
+    pub(super) partitions: Arc<Partitions>,
+    pub(super) connections: Arc<ConnectionCounts>,
 }
 
 /// Registers them.
 pub(super) fn register(metrics: &Metrics, sources: Sources) {
-    metrics.register_figures(move |figures| read(figures, &sources));
+    metrics.register_figures(move |figures| {
+        daemon(figures, &sources);
+        process::figures(figures);
+        connections(figures, &sources.connections);
+        metadata(figures, &*sources.quorum);
+        partitions(figures, &sources.partitions);
+        log(figures, &sources.partitions.directory().figures());
+        metrics::limits(figures, &sources.config);
+    });
 }
 
-fn read(figures: &mut Figures, sources: &Sources) {
+fn daemon(figures: &mut Figures, sources: &Sources) {
     figures.labelled_gauge(
         "build_info",
         "1, labelled with the version and commit of the daemon",
@@ -43,22 +57,140 @@ fn read(figures: &mut Figures, sources: &Sources) {
         sources.clock.elapsed().as_secs_f64(),
     );
     figures.counter("panics", "Panics; each is a defect", panics::count());
-    process::figures(figures);
-    metadata(figures, &*sources.quorum);
-    metrics::limits(figures, &sources.config);
+}
+
+fn connections(figures: &mut Figures, counts: &ConnectionCounts) {
+    let open = u64::try_from(counts.open()).unwrap_or(u64::MAX);
+    figures.gauge("connections", "Connections to the native API", open);
+    figures.counter(
+        "connections_accepted",
+        "Connections to the native API that were let in",
+        counts.accepted(),
+    );
+    figures.counter(
+        "connections_refused",
+        "Connections that were refused because of a limit",
+        counts.refused(),
+    );
 }
 
 fn metadata(figures: &mut Figures, quorum: &dyn MetadataQuorum) {
     let image = quorum.image();
-    figures.gauge("topics", "Topics of the cluster", image.topic_count() as u64);
     figures.gauge(
-        "partitions",
-        "Partitions of all topics",
-        image.partition_count() as u64,
+        "topics",
+        "Topics of the cluster",
+        image.topic_count() as u64,
     );
     figures.gauge(
         "metadata_index",
         "Index of the last committed metadata change",
         image.index(),
     );
+}
+
+fn partitions(figures: &mut Figures, partitions: &Partitions) {
+    let replicas = partitions.all();
+    let offline = replicas.iter().filter(|r| r.offline_reason().is_some());
+    let parked: usize = replicas.iter().map(|r| r.parked_reads()).sum();
+    figures.gauge(
+        "partitions",
+        "Partitions of this broker",
+        replicas.len() as u64,
+    );
+    figures.gauge(
+        "partitions_offline",
+        "Partitions of this broker that serve nothing; the log says why",
+        offline.count() as u64,
+    );
+    figures.gauge(
+        "fetches_parked",
+        "Reads that wait for new records",
+        parked as u64,
+    );
+    let directory = partitions.directory();
+    figures.gauge(
+        "disk_full",
+        "1 while produce is refused because the disk is full",
+        u64::from(directory.is_full()),
+    );
+    if let Ok(space) = directory.io().space(directory.path()) {
+        figures.gauge(
+            "disk_bytes",
+            "Size of the data directory's file system",
+            space.total,
+        );
+        figures.gauge(
+            "disk_available_bytes",
+            "Bytes that may still be written there",
+            space.available,
+        );
+    }
+}
+
+fn log(figures: &mut Figures, log: &LogFigures) {
+    let seconds = |us: u64| std::time::Duration::from_micros(us).as_secs_f64();
+    figures.counter("log_appends", "Record batches appended", log.appends);
+    figures.counter("log_append_bytes", "Bytes of these", log.append_bytes);
+    figures.counter_seconds(
+        "log_append_seconds",
+        "Time spent in appends",
+        seconds(log.append_us),
+    );
+    figures.seconds(
+        "log_append_max_seconds",
+        "Slowest append since this page was last read",
+        seconds(log.append_us_max),
+    );
+    figures.counter("log_flushes", "Flushes of a partition", log.flushes);
+    figures.counter_seconds(
+        "log_flush_seconds",
+        "Time spent in flushes",
+        seconds(log.flush_us),
+    );
+    figures.counter(
+        "log_flush_failures",
+        "Flushes that failed; each took its partition offline",
+        log.flush_failures,
+    );
+    figures.counter(
+        "log_disk_full",
+        "Times that the disk became full",
+        log.disk_full_count,
+    );
+    figures.counter(
+        "log_segments_removed",
+        "Segments removed by retention, truncation or delete_records",
+        log.segments_removed,
+    );
+    figures.counter(
+        "log_corrupt_reads",
+        "Batches that a read found corrupt",
+        log.corrupt_reads,
+    );
+    figures.counter(
+        "tail_cache_hits",
+        "Reads answered from the tail cache",
+        log.tail_cache_hits,
+    );
+    figures.counter(
+        "tail_cache_misses",
+        "Reads that went to files",
+        log.tail_cache_misses,
+    );
+    figures.gauge(
+        "tail_cache_bytes",
+        "Memory of the tail cache",
+        log.tail_cache_bytes,
+    );
+    figures.gauge(
+        "unflushed_bytes",
+        "Bytes appended and not yet flushed",
+        log.unflushed_bytes,
+    );
+    figures.gauge(
+        "open_segments",
+        "Segments with an open file",
+        log.open_segments,
+    );
+    figures.gauge("mapped_bytes", "Bytes of mapped segments", log.mapped_bytes);
 }

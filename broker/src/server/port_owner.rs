@@ -16,7 +16,7 @@ pub(super) fn find(port: u16) -> Option<String> {
     let inode = ["/proc/net/tcp", "/proc/net/tcp6"]
         .into_iter()
         .filter_map(|path| read(Path::new(path)))
-        .find_map(|table| listening_inode(&table, port))?;
+        .find_map(|table| listening_inode(&table, port).map(str::to_owned))?;
     let target = format!("socket:[{inode}]");
     let processes = DiskIo.list_dir(Path::new("/proc")).ok()?;
     let process = processes
@@ -43,7 +43,8 @@ fn holds(descriptors: &Path, target: &str) -> bool {
     let entries = DiskIo.list_dir(descriptors).unwrap_or_default();
     entries.iter().any(|entry| {
         let link: PathBuf = descriptors.join(&entry.name);
-        rustix::fs::readlink(&link, Vec::new()).is_ok_and(|found| found.as_bytes() == target.as_bytes())
+        rustix::fs::readlink(&link, Vec::new())
+            .is_ok_and(|found| found.as_bytes() == target.as_bytes())
     })
 }
 
@@ -78,6 +79,9 @@ mod tests {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
         let port = listener.local_addr().expect("bound").port();
         let owner = find(port).expect("our own descriptors can be seen");
-        assert!(owner.ends_with(&format!("(pid {})", std::process::id())), "{owner}");
+        assert!(
+            owner.ends_with(&format!("(pid {})", std::process::id())),
+            "{owner}"
+        );
     }
 }

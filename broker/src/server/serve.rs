@@ -1,55 +1,81 @@
 //! [`Server`]: a started daemon, until it has stopped.
 
-use std::{
-    io,
-    process::ExitCode,
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{io, process::ExitCode, sync::Arc, time::Instant};
 
 use millstream_log::io::LogIo;
 use millstream_proto::BrokerId;
-use tokio::{net::TcpListener, runtime::Runtime, task::JoinHandle};
+use tokio::{
+    net::TcpListener,
+    runtime::Runtime,
+    task::JoinHandle,
+    time::{MissedTickBehavior, interval, timeout_at},
+};
 
 use super::{
     bind::Listeners,
-    figures, notify,
+    figures, notify, partitions,
     signals::Signals,
     storage::{Storage, absolute},
 };
 use crate::{
     clock::Clock,
-    config::{Config, load::Loaded},
+    config::{
+        Config,
+        load::{Loaded, Source},
+    },
     directory::{Directory, Identity},
     error::Refusal,
     health::{Health, Phase},
-    listener::http::{self, HttpState},
+    listener::{
+        grpc::{self, ConnectionCounts, ServeError},
+        http::{self, HttpState},
+    },
     logging::Logger,
     metrics::Metrics,
+    partition::Partitions,
     quorum::{
-        BrokerRegistered, LocalQuorum, MetadataImage, MetadataQuorum, MetadataRecord,
+        BrokerRegistered, LocalQuorum, MetadataImage, MetadataLog, MetadataQuorum, MetadataRecord,
     },
     runtime,
+    service::{
+        Dependencies, Services, cluster,
+        configs::{ConfigSource, ValueSources},
+    },
     shutdown::Shutdown,
     version,
 };
 
+/// Exit code when the daemon could not stop in order.
+const UNCLEAN: u8 = 1;
+
 /// A started daemon.
 #[derive(Debug)]
 pub(super) struct Server {
+    core: Core,
+    broker_epoch: i64,
+    partitions: Arc<Partitions>,
+    quorum: Arc<LocalQuorum>,
+    http: JoinHandle<io::Result<()>>,
+    native: JoinHandle<Result<(), ServeError>>,
+    signals: Signals,
+    /// Held, so that nobody else uses the directory, until the process is about to end.
+    directory: Directory,
+}
+
+/// What every part of the daemon hangs on.
+#[derive(Debug)]
+struct Core {
     config: Arc<Config>,
+    sources: ValueSources,
     clock: Clock,
     logger: Logger,
     health: Health,
+    metrics: Metrics,
     shutdown: Shutdown,
     /// Ends the HTTP listener, which answers until the very end.
     closing: Shutdown,
     control: Runtime,
     data: Runtime,
-    quorum: Arc<LocalQuorum>,
-    http: JoinHandle<io::Result<()>>,
-    /// Held, so that nobody else uses the directory, until the process is about to end.
-    directory: Directory,
 }
 
 impl Server {
@@ -62,70 +88,358 @@ impl Server {
         io: Arc<dyn LogIo>,
         logger: Logger,
     ) -> Result<Self, Refusal> {
-        let clock = Clock::new();
-        let config = Arc::new(loaded.config);
-        let storage = Storage::open(&io, &config)?;
-        let listeners = Listeners::bind(&config)?;
-        let control = runtime::control().map_err(|e| no_threads(&e))?;
-        let data = runtime::data(&config).map_err(|e| no_threads(&e))?;
-        let health = Health::default();
-        let metrics = Metrics::default();
-        let closing = Shutdown::new();
-        let http_state = HttpState {
-            health: health.clone(),
-            metrics: metrics.clone(),
+        let core = Core::new(loaded, logger)?;
+        let storage = Storage::open(&io, &core.config)?;
+        let listeners = Listeners::bind(&core.config)?;
+        let signals = {
+            let _in_runtime = core.control.enter();
+            Signals::listen().map_err(|error| no_system(&error))?
         };
-        let http_address = listeners.http_address;
-        let http = {
-            let _in_runtime = control.enter();
-            let listener = TcpListener::from_std(listeners.http).map_err(|e| no_listener(&e))?;
-            let connections_max = config.limits.http_connections_max;
-            let shutdown = closing.clone();
-            control.spawn(http::serve(listener, connections_max, http_state, shutdown))
-        };
-        let queued_max = usize::try_from(config.metadata.proposals_queued_max).unwrap_or(usize::MAX);
-        let registration = registration(&config, &storage.identity, &storage.image, &listeners.advertised);
-        let quorum = LocalQuorum::start(storage.log, storage.image, queued_max, Box::new(|_| Err(io::ErrorKind::StorageFull.into())))
-            .map_err(|e| no_threads(&e))?;
-        let quorum = Arc::new(quorum);
-        control
-            .block_on(quorum.propose(vec![registration]))
-            .map_err(|error| Refusal::new(
-                format!("cannot register in the metadata log: {error}"),
-                "free disk space, or look at the log lines above",
-            ))?;
-        figures::register(&metrics, figures::Sources {
-            config: Arc::clone(&config),
-            clock,
-            health: health.clone(),
-            quorum: Arc::clone(&quorum) as Arc<dyn MetadataQuorum>,
-        });
+        let http = core.serve_http(listeners.http)?;
+        let path = storage.directory.path().to_path_buf();
+        let directory = partitions::open_directory(&io, &path, &core.config)?;
+        let partitions = partitions::replicas(directory, &core.config);
+        let registered = registration(
+            &core.config,
+            &storage.identity,
+            &storage.image,
+            &listeners.advertised,
+        );
+        let broker_epoch = registered.broker_epoch;
+        let quorum = core.start_quorum(storage.log, storage.image, &partitions)?;
+        core.register(&quorum, registered)?;
+        core.follow(&quorum, &partitions)?;
+        let counts = Arc::new(ConnectionCounts::default());
+        core.register_figures(&quorum, &partitions, &counts);
+        let services = core.services(&quorum, &partitions, &storage.identity);
+        let native = core.serve_native(listeners.native, services, counts)?;
         let server = Self {
-            config,
-            clock,
-            logger,
-            health,
-            shutdown: Shutdown::new(),
-            closing,
-            control,
-            data,
+            core,
+            broker_epoch,
+            partitions,
             quorum,
             http,
+            native,
+            signals,
             directory: storage.directory,
         };
-        server.announce(&listeners.advertised.to_string(), &http_address.to_string());
+        server.announce(
+            &listeners.advertised.to_string(),
+            &listeners.http_address.to_string(),
+        );
         Ok(server)
     }
 
     fn announce(&self, native: &str, http: &str) {
-        self.health.enter(Phase::Ready);
+        self.core.health.enter(Phase::Ready);
         notify::ready(&format!("serving on {native}"));
         tracing::info!(
             native,
             http,
             data_dir = %absolute(self.directory.path()).display(),
-            took_ms = u64::try_from(self.clock.elapsed().as_millis()).unwrap_or(u64::MAX),
+            took_ms = u64::try_from(self.core.clock.elapsed().as_millis()).unwrap_or(u64::MAX),
             "millstreamd is ready"
         );
     }
+
+    /// Serves until a signal comes, then stops in order.
+    pub(super) fn run(self) -> ExitCode {
+        let Self {
+            core,
+            broker_epoch,
+            partitions,
+            quorum,
+            http,
+            mut native,
+            mut signals,
+            directory,
+        } = self;
+        core.report_repeats();
+        let control = core.control.handle().clone();
+        let is_clean = control.block_on(async {
+            let native_ended = tokio::select! {
+                signal = signals.next() => {
+                    tracing::info!(signal, "millstreamd stops");
+                    None
+                }
+                ended = &mut native => Some(ended),
+            };
+            let deadline = core.begin_stop();
+            tokio::spawn(signals.exit_at_next());
+            let is_expected = match native_ended {
+                None => core.end_native(native, deadline).await,
+                Some(ended) => {
+                    tracing::error!(?ended, "the native listener ended by itself");
+                    false
+                }
+            };
+            let is_closed = core
+                .close(partitions, &quorum, broker_epoch, deadline)
+                .await;
+            core.closing.begin(core.config.daemon.shutdown_timeout);
+            // Open requests are answered; whoever keeps a connection open does not hold us up.
+            let _ = timeout_at(deadline.into(), http).await;
+            is_expected && is_closed
+        });
+        core.logger
+            .report_repeats(Instant::now() + core.logger.repeat_interval());
+        core.data.shutdown_background();
+        core.control.shutdown_background();
+        drop(directory);
+        if is_clean {
+            tracing::info!("millstreamd has stopped");
+            ExitCode::SUCCESS
+        } else {
+            tracing::error!("millstreamd did not stop in order, the next start recovers");
+            ExitCode::from(UNCLEAN)
+        }
+    }
+}
+
+impl Core {
+    fn new(loaded: Loaded, logger: Logger) -> Result<Self, Refusal> {
+        let sources = loaded.sources.iter();
+        Ok(Self {
+            clock: Clock::new(),
+            logger,
+            health: Health::default(),
+            metrics: Metrics::default(),
+            shutdown: Shutdown::new(),
+            closing: Shutdown::new(),
+            control: runtime::control().map_err(|error| no_system(&error))?,
+            data: runtime::data(&loaded.config).map_err(|error| no_system(&error))?,
+            sources: sources
+                .map(|(path, source)| (path.clone(), shown(source)))
+                .collect(),
+            config: Arc::new(loaded.config),
+        })
+    }
+
+    fn serve_http(
+        &self,
+        listener: std::net::TcpListener,
+    ) -> Result<JoinHandle<io::Result<()>>, Refusal> {
+        let _in_runtime = self.control.enter();
+        let listener = TcpListener::from_std(listener).map_err(|error| no_system(&error))?;
+        let state = HttpState {
+            health: self.health.clone(),
+            metrics: self.metrics.clone(),
+        };
+        let connections_max = self.config.limits.http_connections_max;
+        let server = http::serve(listener, connections_max, state, self.closing.clone());
+        Ok(self.control.spawn(server))
+    }
+
+    fn serve_native(
+        &self,
+        listener: std::net::TcpListener,
+        services: Arc<Services>,
+        counts: Arc<ConnectionCounts>,
+    ) -> Result<JoinHandle<Result<(), ServeError>>, Refusal> {
+        let _in_runtime = self.data.enter();
+        let listener = TcpListener::from_std(listener).map_err(|error| no_system(&error))?;
+        let control = self.control.handle().clone();
+        let server = grpc::serve(listener, services, control, self.shutdown.clone(), counts);
+        Ok(self.data.spawn(server))
+    }
+
+    fn start_quorum(
+        &self,
+        log: MetadataLog,
+        image: MetadataImage,
+        partitions: &Partitions,
+    ) -> Result<Arc<LocalQuorum>, Refusal> {
+        let queued_max = self.config.metadata.proposals_queued_max;
+        let queued_max = usize::try_from(queued_max).unwrap_or(usize::MAX);
+        let directory = Arc::clone(partitions.directory());
+        let make_room =
+            move |write: &mut dyn FnMut() -> io::Result<()>| directory.with_reserve(write);
+        let quorum = LocalQuorum::start(log, image, queued_max, Box::new(make_room));
+        quorum.map(Arc::new).map_err(|error| no_system(&error))
+    }
+
+    fn register(&self, quorum: &LocalQuorum, registered: BrokerRegistered) -> Result<(), Refusal> {
+        let records = vec![MetadataRecord::BrokerRegistered(registered)];
+        let committed = self.control.block_on(quorum.propose(records));
+        committed.map(drop).map_err(|error| {
+            Refusal::new(
+                format!("cannot register this start: {error}"),
+                "free some disk space, or look at the lines above",
+            )
+        })
+    }
+
+    /// Opens the partitions of the image, and follows every change from there.
+    fn follow(
+        &self,
+        quorum: &Arc<LocalQuorum>,
+        partitions: &Arc<Partitions>,
+    ) -> Result<(), Refusal> {
+        let changes = quorum.subscribe();
+        partitions::open_all(partitions, changes.start_image(), &self.config, self.clock)?;
+        let image = {
+            let quorum = Arc::clone(quorum);
+            move || quorum.image()
+        };
+        self.control
+            .spawn(Arc::clone(partitions).follow(changes, image));
+        Ok(())
+    }
+
+    fn register_figures(
+        &self,
+        quorum: &Arc<LocalQuorum>,
+        partitions: &Arc<Partitions>,
+        counts: &Arc<ConnectionCounts>,
+    ) {
+        let sources = figures::Sources {
+            config: Arc::clone(&self.config),
+            clock: self.clock,
+            health: self.health.clone(),
+            quorum: Arc::clone(quorum) as Arc<dyn MetadataQuorum>,
+            partitions: Arc::clone(partitions),
+            connections: Arc::clone(counts),
+        };
+        figures::register(&self.metrics, sources);
+    }
+
+    fn services(
+        &self,
+        quorum: &Arc<LocalQuorum>,
+        partitions: &Arc<Partitions>,
+        identity: &Identity,
+    ) -> Arc<Services> {
+        Services::new(Dependencies {
+            config: Arc::clone(&self.config),
+            sources: self.sources.clone(),
+            clock: self.clock,
+            quorum: Arc::clone(quorum) as Arc<dyn MetadataQuorum>,
+            partitions: Arc::clone(partitions),
+            identity: cluster::Identity {
+                cluster_id: identity.cluster_id_text(),
+                directory_id: identity.directory_id_text(),
+            },
+        })
+    }
+
+    /// Writes the counts of repeated lines when they are due.
+    fn report_repeats(&self) {
+        let logger = self.logger.clone();
+        let period = logger.repeat_interval();
+        if period.is_zero() {
+            return;
+        }
+        self.control.spawn(async move {
+            let mut ticks = interval(period);
+            ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+            loop {
+                ticks.tick().await;
+                logger.report_repeats(Instant::now());
+            }
+        });
+    }
+
+    /// Refuses new work from now on; returns by when the daemon must be gone.
+    fn begin_stop(&self) -> Instant {
+        self.health.enter(Phase::Stopping);
+        notify::stopping();
+        let timeout = self.config.daemon.shutdown_timeout;
+        self.shutdown.begin(timeout);
+        self.shutdown
+            .deadline()
+            .unwrap_or_else(|| Instant::now() + timeout)
+    }
+
+    /// Waits for streams and calls to end, for half of the time; then breaks them.
+    async fn end_native(
+        &self,
+        mut native: JoinHandle<Result<(), ServeError>>,
+        deadline: Instant,
+    ) -> bool {
+        let half = deadline - self.config.daemon.shutdown_timeout / 2;
+        match timeout_at(half.into(), &mut native).await {
+            Ok(Ok(Ok(()))) => true,
+            Ok(ended) => {
+                tracing::error!(?ended, "the native listener failed");
+                false
+            }
+            Err(_) => {
+                tracing::warn!("some clients did not end their streams, breaking them");
+                native.abort();
+                true
+            }
+        }
+    }
+
+    /// Flushes and closes the partitions, then the metadata log. False when the time is over.
+    async fn close(
+        &self,
+        partitions: Arc<Partitions>,
+        quorum: &LocalQuorum,
+        broker_epoch: i64,
+        deadline: Instant,
+    ) -> bool {
+        let config = Arc::clone(&self.config);
+        let close = move || partitions::close_all(&partitions, &config, broker_epoch);
+        let closed = tokio::task::spawn_blocking(close);
+        let is_closed = match timeout_at(deadline.into(), closed).await {
+            Ok(Ok(Ok(partitions))) => {
+                tracing::info!(partitions, "partitions are flushed and closed");
+                true
+            }
+            Ok(Ok(Err(error))) => {
+                tracing::error!(%error, "clean-shutdown marker cannot be written");
+                false
+            }
+            Ok(Err(error)) => {
+                tracing::error!(%error, "closing the partitions failed");
+                false
+            }
+            Err(_) => {
+                let timeout = self.config.daemon.shutdown_timeout;
+                tracing::error!(
+                    ?timeout,
+                    "partitions were not flushed within shutdown_timeout"
+                );
+                false
+            }
+        };
+        is_closed && timeout_at(deadline.into(), quorum.close()).await.is_ok()
+    }
+}
+
+fn registration(
+    config: &Config,
+    identity: &Identity,
+    image: &MetadataImage,
+    advertised: &crate::config::value::HostPort,
+) -> BrokerRegistered {
+    let broker_id = BrokerId(config.node.id);
+    let last = image.broker(broker_id).map_or(0, |b| b.broker_epoch);
+    BrokerRegistered {
+        broker_id,
+        broker_epoch: last + 1,
+        directory_id: identity.directory_id,
+        host: advertised.host.clone(),
+        port: advertised.port,
+        rack: config.node.rack.clone(),
+        version: version::LONG.to_owned(),
+    }
+}
+
+fn shown(source: &Source) -> ConfigSource {
+    match source {
+        Source::Default => ConfigSource::Default,
+        Source::File(_) => ConfigSource::File,
+        Source::Environment(_) => ConfigSource::Environment,
+        Source::Flag(_) => ConfigSource::Flag,
+    }
+}
+
+/// The system refused a thread, a signal handler or a socket's registration.
+fn no_system(error: &io::Error) -> Refusal {
+    Refusal::new(
+        format!("cannot start: {error}"),
+        "raise the limits on processes, memory or descriptors",
+    )
 }

@@ -58,7 +58,10 @@ fn keys_and_defaults_are_kafkas_and_one_is_ours() {
 fn every_default_is_accepted_and_kept_as_it_stands() {
     let config = TopicConfig::default();
     for key in KEYS {
-        assert_eq!(check(key.name, key.default), Ok((key.name, key.default.to_owned())));
+        assert_eq!(
+            check(key.name, key.default),
+            Ok((key.name, key.default.to_owned()))
+        );
         assert_eq!(config.value(key.name), Some(key.default));
     }
 }
@@ -99,7 +102,10 @@ fn values_out_of_range_or_of_another_kind_are_refused() {
         ("min.insync.replicas", "0"),
     ] {
         let error = check(name, value).expect_err(name);
-        assert!(matches!(error, TopicConfigError::InvalidValue { .. }), "{error}");
+        assert!(
+            matches!(error, TopicConfigError::InvalidValue { .. }),
+            "{error}"
+        );
     }
 }
 

@@ -80,7 +80,11 @@ impl Connection {
     }
 
     /// The result of a poll, or an error when the connection has been idle for too long.
-    fn or_idle<T>(&mut self, context: &mut Context<'_>, poll: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
+    fn or_idle<T>(
+        &mut self,
+        context: &mut Context<'_>,
+        poll: Poll<io::Result<T>>,
+    ) -> Poll<io::Result<T>> {
         if poll.is_ready() {
             self.idle.as_mut().reset(Instant::now() + IDLE_TIMEOUT);
             return poll;

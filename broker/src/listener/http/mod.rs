@@ -36,7 +36,7 @@ pub struct HttpState {
 }
 
 /// Serves until `shutdown` begins and open requests are answered. `/ready` goes on saying that the
-/// daemon stops for as long as `linger` has not completed.
+/// daemon stops until then.
 ///
 /// # Errors
 /// When the listener fails for good.
