@@ -13,7 +13,7 @@ use std::{
 
 use prometheus_client::{
     collector::Collector,
-    encoding::{DescriptorEncoder, EncodeMetric, text::encode},
+    encoding::{DescriptorEncoder, EncodeMetric, MetricEncoder, text::encode},
     metrics::{counter::ConstCounter, gauge::ConstGauge},
     registry::Registry,
 };
@@ -175,15 +175,22 @@ fn encode_family(
     };
     let mut encoder = encoder.encode_descriptor(first.name, first.help, None, metric_type)?;
     for figure in family {
-        let encoder = encoder.encode_family(&figure.labels)?;
-        match figure.value {
-            Value::Gauge(value) => ConstGauge::new(value).encode(encoder)?,
-            Value::Seconds(value) => ConstGauge::new(value).encode(encoder)?,
-            Value::Counter(value) => ConstCounter::new(value).encode(encoder)?,
-            Value::CounterSeconds(value) => ConstCounter::new(value).encode(encoder)?,
+        if figure.labels.is_empty() {
+            // An empty family would show as `{}`.
+            return encode_value(encoder, &figure.value);
         }
+        encode_value(encoder.encode_family(&figure.labels)?, &figure.value)?;
     }
     Ok(())
+}
+
+fn encode_value(encoder: MetricEncoder<'_>, value: &Value) -> fmt::Result {
+    match *value {
+        Value::Gauge(value) => ConstGauge::new(value).encode(encoder),
+        Value::Seconds(value) => ConstGauge::new(value).encode(encoder),
+        Value::Counter(value) => ConstCounter::new(value).encode(encoder),
+        Value::CounterSeconds(value) => ConstCounter::new(value).encode(encoder),
+    }
 }
 
 /// The configured limits, so that a dashboard can show how near each is.
