@@ -7,6 +7,8 @@ mod hostile_names;
 mod idle_connections;
 mod interop;
 mod io_errors;
+mod kafka_files;
+mod kafka_tools;
 mod kill_loop;
 mod lifecycle;
 mod map_faults;
