@@ -6,13 +6,13 @@
 //! as offline, with the reason. After a clean stop nothing of a partition is read until its first use.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::BTreeSet,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
 };
 
 use millstream_log::{
-    Offline, PartitionLog, StorageError,
+    ClosedLog, Offline, PartitionLog, StorageError,
     recovery::{RecoveryError, RecoveryReport},
 };
 use millstream_proto::{PartitionIndex, TopicName, TopicPartition};
@@ -209,26 +209,26 @@ impl Partitions {
     }
 
     /// Closes every partition for a clean stop and returns what the clean-shutdown marker says of
-    /// each, by name of its directory. What cannot be closed is left out, so that it is recovered at
+    /// each. What cannot be closed is left out, so that it is recovered at
     /// the next start. Waits for the disk; uses `threads` of them.
     #[must_use]
-    pub fn close_all(&self, threads: usize) -> BTreeMap<String, millstream_log::ClosedLog> {
+    pub fn close_all(&self, threads: usize) -> Vec<(TopicPartition, ClosedLog)> {
         let replicas = Mutex::new(self.all().into_iter());
-        let closed = Mutex::new(BTreeMap::new());
+        let closed = Mutex::new(Vec::new());
         let work_off = || {
             let next = || {
                 let mut replicas = replicas.lock().unwrap_or_else(PoisonError::into_inner);
                 replicas.next()
             };
             while let Some(replica) = next() {
-                let name = replica.partition().to_string();
+                let partition = replica.partition();
                 match replica.close() {
                     Ok(log) => {
                         let mut closed = closed.lock().unwrap_or_else(PoisonError::into_inner);
-                        closed.insert(name, log);
+                        closed.push((partition.clone(), log));
                     }
                     Err(error) => {
-                        tracing::warn!(partition = name, %error, "partition was not closed cleanly");
+                        tracing::warn!(%partition, %error, "partition was not closed cleanly");
                     }
                 }
             }

@@ -1,0 +1,10 @@
+//! The native API, from a generated client over a loopback socket to a real data directory and back.
+
+mod admin;
+mod broker;
+mod client;
+mod disturbances;
+mod fetch;
+mod produce;
+mod refusals;
+mod restart;
