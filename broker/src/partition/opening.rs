@@ -7,6 +7,7 @@
 
 use std::{
     collections::BTreeSet,
+    panic::{AssertUnwindSafe, catch_unwind},
     path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
 };
@@ -104,13 +105,13 @@ impl Partitions {
             partition: task.registration.partition,
         };
         let topic_id = task.topic.topic_id;
-        let opened = if task.exists {
-            self.open_log(&partition, task, now_ms, report)
-        } else {
-            tracing::warn!(%partition, "partition has no directory, created empty");
-            report.created += 1;
-            self.create_log(&partition, topic_id, &task.config)
-        };
+        // Whatever is wrong with one partition must not keep the others from serving.
+        let open = AssertUnwindSafe(|| self.open_or_create(&partition, task, now_ms, report));
+        let opened = catch_unwind(open).unwrap_or_else(|_| {
+            Err(Offline {
+                reason: "opening it panicked, which the broker's log tells of".into(),
+            })
+        });
         match opened {
             Ok(log) => Replica::lead(log, topic_id, self.local, task.registration, &task.config),
             Err(reason) => {
@@ -118,6 +119,21 @@ impl Partitions {
                 Replica::offline(partition, topic_id, reason)
             }
         }
+    }
+
+    fn open_or_create(
+        &self,
+        partition: &TopicPartition,
+        task: &Task<'_>,
+        now_ms: i64,
+        report: &mut OpenReport,
+    ) -> Result<Arc<PartitionLog>, Offline> {
+        if task.exists {
+            return self.open_log(partition, task, now_ms, report);
+        }
+        tracing::warn!(%partition, "partition has no directory, created empty");
+        report.created += 1;
+        self.create_log(partition, task.topic.topic_id, &task.config)
     }
 
     fn open_log(
