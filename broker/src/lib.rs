@@ -17,6 +17,7 @@ pub mod error;
 pub mod health;
 pub mod listener;
 pub mod logging;
+pub mod maintenance;
 pub mod metrics;
 pub mod panics;
 pub mod partition;

@@ -3,7 +3,7 @@
 use std::{num::NonZero, path::Path, sync::Arc, time::Duration};
 
 use millstream_log::{DataDirectory, LogLimits, StorageError, io::LogIo};
-use millstream_proto::{BrokerId, PartitionIndex, TopicName, TopicPartition};
+use millstream_proto::BrokerId;
 
 use crate::{
     clock::Clock,
@@ -91,20 +91,8 @@ pub(super) fn close_all(
     broker_epoch: i64,
 ) -> Result<usize, StorageError> {
     let closed = partitions.close_all(threads(config));
-    let closed: Vec<_> = closed
-        .into_iter()
-        .filter_map(|(name, log)| Some((partition_of(&name)?, log)))
-        .collect();
     partitions.directory().shut_down(broker_epoch, &closed)?;
     Ok(closed.len())
-}
-
-fn partition_of(directory: &str) -> Option<TopicPartition> {
-    let (topic, partition) = directory.rsplit_once('-')?;
-    Some(TopicPartition {
-        topic: TopicName::new(topic).ok()?,
-        partition: PartitionIndex(partition.parse().ok()?),
-    })
 }
 
 fn threads(config: &Config) -> usize {

@@ -31,6 +31,7 @@ use crate::{
         http::{self, HttpState},
     },
     logging::Logger,
+    maintenance::Maintenance,
     metrics::Metrics,
     partition::Partitions,
     quorum::{
@@ -283,6 +284,8 @@ impl Core {
         };
         self.control
             .spawn(Arc::clone(partitions).follow(changes, image));
+        let maintenance = Maintenance::new(Arc::clone(partitions), &self.config, self.clock);
+        self.control.spawn(maintenance.run(self.shutdown.clone()));
         Ok(())
     }
 
