@@ -172,4 +172,6 @@ impl Claims {
 }
 
 #[cfg(test)]
+mod own_files;
+#[cfg(test)]
 mod tests;

@@ -5,7 +5,11 @@ use std::path::Path;
 use millstream_proto::Offset;
 
 use super::{
-    super::{Compaction, Dump, InspectError, Report, dump::check_decodes, partition_files},
+    super::{
+        Compaction, Dump, InspectError, Report,
+        dump::{check_decodes, read},
+        partition_files,
+    },
     VerifyOptions,
     producers::SnapshotCheck,
     segment::SegmentCheck,
@@ -35,6 +39,8 @@ pub(super) struct PartitionCheck<'a> {
     /// Offset that the next batch should have.
     pub(super) next: Offset,
     pub(super) replay: Replay,
+    /// First readable offset, by the file that says so; 0 without one.
+    log_start: Offset,
     snapshots: Option<SnapshotCheck<'a>>,
     manifest: Manifest,
     files: Vec<(FileKind, Offset)>,
@@ -60,6 +66,7 @@ impl<'a> PartitionCheck<'a> {
             epochs: None,
             next: Offset::ZERO,
             replay: Replay::new(None, compaction),
+            log_start: Offset::ZERO,
             snapshots: None,
             manifest: Manifest::new(),
             files: partition_files(io, dir)?,
@@ -73,6 +80,7 @@ impl<'a> PartitionCheck<'a> {
         self.load_metadata()?;
         let segments = self.segments();
         self.report_orphans(&segments);
+        self.report_missing(&segments);
         let Some(first) = segments.first().copied() else {
             return Ok(None);
         };
@@ -119,19 +127,50 @@ impl<'a> PartitionCheck<'a> {
         }
     }
 
+    /// Segments that the manifest knows, and that nothing allowed to remove.
+    fn report_missing(&mut self, segments: &[Offset]) {
+        for entry in self.manifest.entries() {
+            let base_offset = entry.meta.base_offset;
+            let is_readable = entry.meta.end_offset() > self.log_start;
+            if is_readable && segments.binary_search(&base_offset).is_err() {
+                let reason = format!("segment {base_offset} has no .log");
+                self.report.add_file(&self.dir.join(MANIFEST), reason);
+            }
+        }
+    }
+
     fn load_metadata(&mut self) -> Result<(), InspectError> {
-        for name in [PARTITION_METADATA, LOG_START, FLUSH_FAILURE] {
+        for name in [PARTITION_METADATA, FLUSH_FAILURE] {
             self.check_file(name)?;
         }
-        let epochs = match self.check_file(LEADER_EPOCHS)? {
-            None => self.check_file(LEADER_EPOCH_CHECKPOINT)?,
-            framed => framed,
-        };
-        if let Some(Dump::EpochHistory(history)) = epochs {
+        if let Some(Dump::LogStart(log_start)) = self.check_file(LOG_START)? {
+            self.log_start = log_start;
+        }
+        if let Some(Dump::EpochHistory(history)) = self.check_file(LEADER_EPOCHS)? {
             self.epochs = Some(history);
         }
+        self.check_epochs_text()?;
         if let Some(Dump::Manifest(manifest)) = self.check_file(MANIFEST)? {
             self.manifest = manifest;
+        }
+        Ok(())
+    }
+
+    /// Kafka's text of the epoch history: believed where it is alone, else equal to the framed one.
+    fn check_epochs_text(&mut self) -> Result<(), InspectError> {
+        let path = self.dir.join(LEADER_EPOCH_CHECKPOINT);
+        if self.io.metadata(&path).is_err() {
+            return Ok(());
+        }
+        self.report.other_files += 1;
+        let text = String::from_utf8(read(self.io, &path)?).unwrap_or_default();
+        match EpochHistory::from_text(&text) {
+            Err(error) => self.report.add_file(&path, error),
+            Ok(history) => match &self.epochs {
+                None => self.epochs = Some(history),
+                Some(framed) if *framed == history => {}
+                Some(_) => self.report.add_file(&path, "it differs from leader-epochs"),
+            },
         }
         Ok(())
     }

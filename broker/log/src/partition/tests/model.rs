@@ -189,7 +189,9 @@ impl Rig {
         self.log.apply_retention(1_000_000, end).unwrap();
         self.log.set_config(Arc::new(self.config.clone()));
         let start = self.log.positions().log_start.get();
-        assert!(start >= self.model.log_start && start <= self.model.flushed.max(self.model.log_start));
+        assert!(
+            start >= self.model.log_start && start <= self.model.flushed.max(self.model.log_start)
+        );
         self.model.log_start = start;
     }
 
@@ -222,7 +224,10 @@ impl Rig {
         assert_eq!(positions.log_end.get(), self.model.log_end);
         assert_eq!(positions.log_start.get(), self.model.log_start);
         assert!(positions.flushed.get() >= self.model.flushed);
-        assert_eq!(records(&self.log, self.model.log_start), self.model.records());
+        assert_eq!(
+            records(&self.log, self.model.log_start),
+            self.model.records()
+        );
     }
 }
 
