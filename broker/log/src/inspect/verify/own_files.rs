@@ -60,7 +60,7 @@ impl Bed {
             partition: PartitionIndex(0),
         };
         let config = LogConfig {
-            segment_bytes: 2500,
+            segment_bytes: 1500,
             index_interval_bytes: 300,
             ..LogConfig::default()
         };
