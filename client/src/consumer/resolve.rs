@@ -72,9 +72,18 @@ async fn plan(connection: &Connection, assignments: Vec<Assignment>) -> Result<V
                 "0 or more",
             ));
         }
-        let topic = connection
-            .topic(&assignment.topic, connection.config.request_timeout)
-            .await?;
+        let topic = match topics.get(&assignment.topic) {
+            Some(topic) => Arc::clone(topic),
+            None => {
+                // What was known may be of a topic that has been deleted and created again.
+                let deadline = connection.config.request_timeout;
+                let topic = connection
+                    .refresh_topic(&assignment.topic, deadline)
+                    .await?;
+                topics.insert(assignment.topic.clone(), Arc::clone(&topic));
+                topic
+            }
+        };
         let partitions = match assignment.partition {
             Some(partition) => {
                 topic.check_partition(partition)?;

@@ -303,6 +303,8 @@ impl State {
             partition.fetch_from = offset;
         } else {
             self.seek(slot, offset);
+            // That may have been all there was to read.
+            self.wake_consumer();
         }
     }
 
@@ -498,6 +500,9 @@ impl State {
         let Some(partition) = self.partitions.get_mut(&reader.wanted.slot) else {
             return true;
         };
+        if partition.generation != reader.wanted.generation {
+            return true;
+        }
         partition.position = reader.wanted.position;
         partition.held = partition.held.saturating_sub(reader.bytes);
         let is_finished = partition.is_finished();
@@ -509,7 +514,10 @@ impl State {
     /// Keeps an answer that is being read for when its partition is resumed.
     pub(crate) fn stash(&mut self, reader: FetchedReader) {
         let slot = reader.wanted.slot;
-        if let Some(partition) = self.partitions.get_mut(&slot) {
+        let generation = reader.wanted.generation;
+        if let Some(partition) = self.partitions.get_mut(&slot)
+            && partition.generation == generation
+        {
             partition.position = reader.wanted.position;
             partition.reading = Some(reader);
         }

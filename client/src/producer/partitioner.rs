@@ -74,7 +74,7 @@ mod tests {
             counts
         };
         assert_eq!(chosen(&[5, 5]), [500, 500]);
-        assert_eq!(chosen(&[0, 999]), [999, 1]);
+        assert_eq!(chosen(&[0, 9]), [910, 90]);
         assert_eq!(chosen(&[0]), [1000]);
     }
 }
