@@ -6,7 +6,7 @@ use clap::Parser;
 
 /// A Kafka-like partitioned log broker.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Parser)]
-#[command(name = "millstreamd", version, long_version = crate::version::LONG)]
+#[command(name = "millstreamd", version = crate::version::LONG)]
 pub struct Args {
     /// Directory for all data, created when missing [default: ./millstream-data]
     #[arg(long, value_name = "DIR")]

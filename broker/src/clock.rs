@@ -2,6 +2,8 @@
 
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use tracing_subscriber::fmt::{self, format::Writer, time::FormatTime};
+
 /// Wall time for records and retention, monotonic time for sessions and deadlines. Cheap to copy.
 #[derive(Debug, Clone, Copy)]
 pub struct Clock {
@@ -45,6 +47,18 @@ impl Clock {
     }
 }
 
+/// The present second in UTC, as `2026-11-22T22:24:10Z`.
+#[must_use]
+pub fn wall_text() -> String {
+    /// Bytes up to the second.
+    const SECOND_BYTES: usize = 19;
+    let mut text = String::new();
+    // Fails only where the clock cannot be read; then the text is empty.
+    let _ = FormatTime::format_time(&fmt::time::SystemTime, &mut Writer::new(&mut text));
+    text.truncate(SECOND_BYTES);
+    text + "Z"
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -55,5 +69,12 @@ mod tests {
         let year_2100_ms = 4_102_444_800_000;
         let now_ms = Clock::new().wall_ms();
         assert!((year_2020_ms..year_2100_ms).contains(&now_ms), "{now_ms}");
+    }
+
+    #[test]
+    fn wall_time_as_text_ends_with_the_second() {
+        let text = wall_text();
+        assert_eq!(text.len(), "2026-11-22T22:24:10Z".len(), "{text}");
+        assert!(text.starts_with("20") && text.ends_with('Z'), "{text}");
     }
 }

@@ -1,8 +1,9 @@
 //! The broker daemon: configuration, lifecycle, listeners, metadata, partitions.
 //!
-//! Imports go one way: `main > server > listener > service > coordinator > maintenance > partition
-//! > replication > quorum > (engine, log)`. `config`, `clock`, `metrics`, `shutdown` and `error`
-//! import none of these and may be used by all of them.
+//! Imports go one way, each of what is to its right:
+//! `main > server > listener > service > coordinator > maintenance > partition > replication >
+//! quorum > (engine, log)`. `config`, `clock`, `error`, `health`, `metrics` and `shutdown` import none
+//! of these and may be used by all of them.
 
 #[cfg(not(target_os = "linux"))]
 compile_error!(

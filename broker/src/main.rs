@@ -6,5 +6,8 @@ use clap::Parser;
 use millstream_broker::{args::Args, server};
 
 fn main() -> ExitCode {
-    server::run(&Args::parse())
+    match Args::try_parse() {
+        Ok(args) => server::run(&args),
+        Err(error) => server::answer_command_line(&error),
+    }
 }

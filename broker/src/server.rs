@@ -68,6 +68,23 @@ pub fn run(args: &Args) -> ExitCode {
     }
 }
 
+/// Answers a command line that asks for help or the version, or refuses one that cannot be read.
+#[must_use]
+pub fn answer_command_line(error: &clap::Error) -> ExitCode {
+    if !error.use_stderr() {
+        print(&error.render().to_string());
+        return ExitCode::SUCCESS;
+    }
+    let text = error.render().to_string();
+    let line = |prefix: &str| {
+        let mut lines = text.lines().map(str::trim);
+        lines.find_map(|line| line.strip_prefix(prefix).map(str::trim))
+    };
+    let what = line("error:").unwrap_or("command line cannot be read");
+    let hint = line("tip:").unwrap_or("see millstreamd --help");
+    refuse(&[Refusal::new(what, hint)])
+}
+
 fn serve_until_stopped(loaded: Loaded, io: Arc<dyn LogIo>) -> Result<ExitCode, Refusal> {
     let logger = logging::install(&loaded.config.logs);
     panics::install_hook();

@@ -56,15 +56,6 @@ fn read_proc(path: &str) -> Option<String> {
     String::from_utf8(bytes).ok()
 }
 
-/// When a process started, in clock ticks since boot; tells one process from a later one with its id.
-#[must_use]
-pub fn start_ticks() -> Option<u64> {
-    let stat = read_proc("/proc/self/stat")?;
-    // The second field is the command in parentheses and may hold anything.
-    let after_command = stat.rsplit_once(')')?.1;
-    after_command.split_ascii_whitespace().nth(19)?.parse().ok()
-}
-
 /// Descriptors that are open.
 fn open_descriptors() -> u64 {
     let entries = DiskIo.list_dir(Path::new("/proc/self/fd"));
@@ -132,11 +123,10 @@ mod tests {
     }
 
     #[test]
-    fn this_process_has_memory_descriptors_and_a_start() {
+    fn this_process_has_memory_and_descriptors() {
         let memory = Memory::now();
         assert!(memory.own_bytes > 100_000 && memory.peak_bytes >= memory.own_bytes);
         assert!(open_descriptors() >= 3);
-        assert!(start_ticks().is_some_and(|ticks| ticks > 0));
         assert!(processor_time() > Duration::ZERO);
     }
 }

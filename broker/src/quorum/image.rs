@@ -254,7 +254,7 @@ impl MetadataImage {
                 configs: topic.configs.clone(),
             })
         });
-        let producer_ids = (self.next_producer_id > 0).then(|| {
+        let producer_ids = (self.next_producer_id > 0).then_some({
             MetadataRecord::ProducerIdsAllocated(ProducerIdsAllocated {
                 broker_id: BrokerId(-1),
                 first: ProducerId(0),

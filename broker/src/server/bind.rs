@@ -83,7 +83,7 @@ fn open(address: SocketAddr) -> io::Result<TcpListener> {
 fn refusal(key: &str, address: &HostPort, error: &io::Error) -> Refusal {
     if error.kind() == io::ErrorKind::AddrInUse {
         let owner = port_owner::find(address.port);
-        let owner = owner.map_or_else(|| "another process".to_owned(), |owner| owner);
+        let owner = owner.unwrap_or_else(|| "another process".to_owned());
         return Refusal::new(
             format!("cannot listen on {address}: the port is in use by {owner}"),
             format!("stop it, or choose another port with --set {key}=HOST:PORT"),

@@ -6,10 +6,10 @@ use millstream_log::io::LogIo;
 use millstream_proto::BrokerId;
 
 use crate::{
+    clock,
     config::Config,
     directory::{Directory, Identity},
     error::Refusal,
-    metrics::process,
     quorum::{MetadataImage, MetadataLog, MetadataLogOptions, OpenError},
     version,
 };
@@ -53,11 +53,11 @@ impl Storage {
 
 /// Names this process to whoever finds the lock taken.
 fn holder() -> String {
-    let ticks = process::start_ticks().unwrap_or(0);
     format!(
-        "millstreamd {} (pid {}, started at tick {ticks})",
+        "millstreamd {} (pid {}, since {})",
         version::SHORT,
-        std::process::id()
+        std::process::id(),
+        clock::wall_text()
     )
 }
 

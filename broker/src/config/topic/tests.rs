@@ -113,8 +113,8 @@ fn values_out_of_range_or_of_another_kind_are_refused() {
 fn refusals_name_key_value_and_what_is_expected() {
     let text = |name, value| check(name, value).expect_err("refused").to_string();
     assert_eq!(
-        text("retention.hours", "1"),
-        "unknown topic config \"retention.hours\", the nearest is retention.ms"
+        text("retention.bites", "1"),
+        "unknown topic config \"retention.bites\", the nearest is retention.bytes"
     );
     assert_eq!(text("\r\nx", "1"), "unknown topic config \"\\r\\nx\"");
     assert_eq!(
