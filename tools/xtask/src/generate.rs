@@ -7,11 +7,14 @@ use std::{fs, path::Path};
 
 use anyhow::{Context, Result, bail};
 
+use crate::compat;
+
 const OUT_DIR: &str = "proto/src/grpc/generated";
 const DESCRIPTOR: &str = "proto/src/grpc/generated/descriptor.bin";
 
-/// Generates into the tree at `root`, or with `check` fails when the tree differs.
-pub(crate) fn run(root: &Path, check: bool) -> Result<()> {
+/// Generates into the tree at `root`, or with `check` fails when the tree differs. Refuses an API that
+/// breaks what was frozen; with `freeze`, what is new is frozen, too.
+pub(crate) fn run(root: &Path, check: bool, freeze: bool) -> Result<()> {
     let scratch = root.join("target/xtask-generate");
     fs::create_dir_all(&scratch)?;
     let api = root.join("proto/api");
@@ -20,6 +23,7 @@ pub(crate) fn run(root: &Path, check: bool) -> Result<()> {
         .collect::<Result<_, _>>()?;
     files.sort();
     let descriptors = protox::compile(&files, [&api]).context("cannot parse the .proto files")?;
+    compat::check(root, &descriptors, freeze)?;
     fs::write(
         scratch.join("descriptor.bin"),
         prost::Message::encode_to_vec(&descriptors),

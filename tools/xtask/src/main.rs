@@ -8,6 +8,7 @@ use anyhow::Result;
 use clap::{Parser, Subcommand};
 
 mod build;
+mod compat;
 mod config;
 mod demo;
 mod generate;
@@ -31,6 +32,9 @@ enum Task {
         /// Only check that the generated code is up to date
         #[arg(long)]
         check: bool,
+        /// Promise what the API offers now: later changes may only add to it
+        #[arg(long, conflicts_with = "check")]
+        freeze: bool,
     },
     /// Check import directions, sizes, names and other rules of this repository
     Tidy,
@@ -63,7 +67,7 @@ fn run() -> Result<()> {
         .join("../..")
         .canonicalize()?;
     match Args::parse().task {
-        Task::Generate { check } => generate::run(&root, check),
+        Task::Generate { check, freeze } => generate::run(&root, check, freeze),
         Task::Tidy => tidy::run(&root),
         Task::Config { .. } => config::check(&root),
         Task::Test => test::run(&root),
@@ -79,6 +83,6 @@ mod tests {
     #[test]
     fn generated_code_is_up_to_date() {
         let root = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../..");
-        generate::run(&root, true).expect("up to date");
+        generate::run(&root, true, false).expect("up to date");
     }
 }
