@@ -18,7 +18,7 @@ use millstream_proto::{
 
 use super::{Report, VerifyOptions, verify};
 use crate::{
-    AppendContext, DataDirectory, LogConfig, LogLimits, Origin, PartitionLog,
+    AppendContext, DataDirectory, LogConfig, LogLimits, Origin, PartitionLog, ReadRequest,
     io::{LogIo, MemoryIo, OpenMode},
     layout::PARTITION_METADATA,
     recovery_point::BootId,
@@ -49,6 +49,7 @@ impl Bed {
         let limits = LogLimits {
             flush_threads_max: 0,
             disk_reserve_bytes: 0,
+            tail_cache_bytes_max: 0,
             ..LogLimits::default()
         };
         let shared: Arc<dyn LogIo> = Arc::new(io.clone());
@@ -262,10 +263,18 @@ fn segments_that_changed_places_are_reported() {
 fn stale_tail_of_a_truncation_is_counted_and_accepted() {
     let bed = Bed::new();
     bed.fill();
-    bed.log.truncate_to(offset(40)).unwrap();
-    bed.log.append(batch(0, None), &context()).unwrap();
+    // A reader that holds a segment keeps its stale tail in place.
+    let request = ReadRequest {
+        offset: offset(40),
+        max_bytes: 1,
+        end_exclusive: Offset::MAX,
+    };
+    let held = bed.log.read(&request).unwrap();
+    bed.log.truncate_to(offset(44)).unwrap();
+    bed.log.append(batch(ROUNDS, None), &context()).unwrap();
     bed.log.flush().unwrap();
-    bed.assert_intact();
+    assert!(bed.assert_intact().stale_bytes > 0);
+    drop(held);
     bed.close();
     bed.assert_intact();
 }
