@@ -1,13 +1,14 @@
 //! [`verify`]: what is on disk, checked against itself.
 //!
 //! ```text
-//!   data directory   recovery points, clean-shutdown marker: against each log's end
+//!   data directory   identity, metadata log: checksums; recovery points, clean marker: log ends
 //!     partition      framed files; producer state replayed: against snapshots and sidecars
 //!       segment      continuity, epochs, CRC, counts, records; manifest: against whole files
 //!         indexes    every entry against the batch it points to
 //! ```
 
 mod indexes;
+mod metadata;
 mod partition;
 mod producers;
 mod segment;
@@ -81,6 +82,7 @@ fn verify_data_directory(
     options: VerifyOptions,
     report: &mut Report,
 ) -> Result<(), InspectError> {
+    metadata::check(io, dir, report)?;
     let mut claims = Claims::load(io, dir, report)?;
     for partition in partitions {
         let log_end = PartitionCheck::new(io, partition, options, report)?.run()?;
