@@ -1,1 +1,247 @@
-//! faults
+//! A full disk is a state that ends by itself; a failed flush takes the partition offline, and nothing
+//! that waited on it counts as flushed.
+
+use std::{path::Path, sync::Arc};
+
+use proptest::prelude::*;
+
+use super::super::testing::*;
+use crate::{
+    AppendError, DataDirectory, LogConfig, LogLimits, LogState, PartitionLog, StorageError,
+    io::{Action, FaultIo, LogIo, MemoryIo, Operation, Rule, When},
+    recovery_point::BootId,
+};
+
+const EIO: i32 = libc::EIO;
+const ENOSPC: i32 = libc::ENOSPC;
+
+fn faulty() -> (MemoryIo, FaultIo<MemoryIo>) {
+    let memory = memory();
+    let io = FaultIo::new(memory.clone());
+    let inner = memory.clone();
+    // As on a real disk: the pages of a failed flush count as clean and are lost.
+    io.on_failed_sync(move |path| inner.give_up_unsynced(path).unwrap());
+    (memory, io)
+}
+
+fn open(io: &FaultIo<MemoryIo>) -> (Arc<DataDirectory>, Arc<PartitionLog>) {
+    let directory = directory_with(Arc::new(io.clone()), limits());
+    let log = create(&directory, LogConfig::default());
+    (directory, log)
+}
+
+#[test]
+fn a_failed_flush_takes_the_partition_offline_with_the_first_reason() {
+    let (_, io) = faulty();
+    let (_directory, log) = open(&io);
+    append(&log, &["flushed"]);
+    log.flush().unwrap();
+    append(&log, &["not flushed"]);
+    io.inject(Rule::new(&[Operation::SyncData], Action::Fail(EIO)).at_path_with(".log"));
+    log.flush().unwrap_err();
+    let LogState::Offline(first) = log.state() else {
+        panic!("it is offline");
+    };
+    assert_eq!(log.positions().flushed, offset(1));
+    let error = log.append(batch(&["x"]), &context()).unwrap_err();
+    assert!(matches!(
+        error,
+        AppendError::Storage(StorageError::Offline(_))
+    ));
+    log.flush().unwrap_err();
+    assert_eq!(log.state(), LogState::Offline(first));
+}
+
+#[test]
+fn a_restart_after_a_failed_flush_drops_what_was_not_flushed() {
+    let (memory, io) = faulty();
+    {
+        let (directory, log) = open(&io);
+        directory.write_recovery_points().unwrap();
+        append(&log, &["flushed"]);
+        log.flush().unwrap();
+        append(&log, &["not flushed"]);
+        let fault = Rule::new(&[Operation::SyncData], Action::Fail(EIO)).at_path_with(".log");
+        let fault = io.inject(fault);
+        log.flush().unwrap_err();
+        fault.stop();
+    }
+    let directory = directory(&memory);
+    let log = reopen(&directory, LogConfig::default());
+    assert_eq!(log.state(), LogState::Online);
+    assert_eq!(records(&log, 0), vec![(0, "flushed".to_owned())]);
+    append(&log, &["after"]);
+    assert_eq!(records(&log, 0).len(), 2);
+}
+
+#[test]
+fn a_directory_that_cannot_be_synced_is_a_failed_flush() {
+    let (_, io) = faulty();
+    let directory = directory_with(Arc::new(io.clone()), limits());
+    let config = LogConfig {
+        segment_bytes: 100,
+        ..LogConfig::default()
+    };
+    let log = create(&directory, config);
+    append(&log, &["first segment"]);
+    log.flush().unwrap();
+    append(&log, &["second segment"]);
+    io.inject(Rule::new(&[Operation::SyncDir], Action::Fail(EIO)).at_path_with("flights-0"));
+    log.flush().unwrap_err();
+    assert_eq!(log.positions().flushed, offset(1));
+    assert!(matches!(log.state(), LogState::Offline(_)));
+}
+
+#[test]
+fn a_full_disk_refuses_appends_cleanly_and_accepts_them_again_by_itself() {
+    let memory = memory();
+    let limits = LogLimits {
+        disk_reserve_bytes: 1 << 20,
+        ..limits()
+    };
+    memory.set_capacity(4 << 20);
+    let directory = directory_with(Arc::new(memory.clone()), limits);
+    let log = create(&directory, LogConfig::default());
+    let text = "x".repeat(10_000);
+    let mut count = 0;
+    let error = loop {
+        match log.append(batch(&[&text]), &context()) {
+            Ok(_) => count += 1,
+            Err(error) => break error,
+        }
+    };
+    assert!(count > 200, "only {count} fitted");
+    assert!(matches!(
+        error,
+        AppendError::Storage(StorageError::DiskFull { .. })
+    ));
+    assert!(error.to_string().contains(DIR), "{error}");
+    assert!(directory.is_full());
+    assert_eq!(log.state(), LogState::Online);
+    // What was written is readable, can be flushed and deleted, and the checkpoint has the reserve.
+    forget_tail(&log);
+    assert_eq!(records(&log, 0).len(), count);
+    log.flush().unwrap();
+    directory.checkpoint().unwrap();
+    log.delete_records(offset(1)).unwrap();
+    assert!(log.append(batch(&["x"]), &context()).is_err());
+    memory.set_capacity(16 << 20);
+    directory.checkpoint().unwrap();
+    assert!(!directory.is_full());
+    append(&log, &["again"]);
+    assert!(
+        memory
+            .metadata(&Path::new(DIR).join(crate::RESERVE_FILE))
+            .is_ok(),
+        "the reserve is made anew"
+    );
+}
+
+#[test]
+fn deleting_old_segments_ends_a_full_disk() {
+    let memory = memory();
+    memory.set_capacity(3 << 20);
+    let directory = directory(&memory);
+    let config = LogConfig {
+        segment_bytes: 1 << 20,
+        ..LogConfig::default()
+    };
+    let log = create(&directory, config);
+    let text = "x".repeat(10_000);
+    while log.append(batch(&[&text]), &context()).is_ok() {}
+    assert!(directory.is_full());
+    log.flush().unwrap();
+    let end = log.positions().log_end;
+    log.delete_records(end).unwrap();
+    directory.checkpoint().unwrap();
+    assert!(!directory.is_full());
+    append(&log, &["again"]);
+}
+
+#[test]
+fn a_write_that_fails_half_way_for_want_of_room_leaves_nothing() {
+    let (_, io) = faulty();
+    let (_directory, log) = open(&io);
+    append(&log, &["a"]);
+    let action = Action::ShortWrite {
+        bytes: 40,
+        errno: ENOSPC,
+    };
+    let rule = Rule::new(&[Operation::Write], action).at_path_with(".log");
+    let fault = io.inject(rule.when(When::Nth(1)));
+    log.append(batch(&["this one is torn"]), &context())
+        .unwrap_err();
+    fault.stop();
+    log.directory.probe_space();
+    append(&log, &["b"]);
+    forget_tail(&log);
+    assert_eq!(records(&log, 0), vec![(0, "a".into()), (1, "b".into())]);
+}
+
+/// One of 500 runs: faults at random while batches are appended and flushed. Whatever a flush
+/// acknowledged is there after the partition went offline and the power was cut.
+fn run_with_fault(operation: Operation, errno: i32, nth: u64, seed: u64) {
+    let (memory, io) = faulty();
+    let directory = directory_with(Arc::new(io.clone()), limits());
+    let config = LogConfig {
+        segment_bytes: 400,
+        index_interval_bytes: 100,
+        ..LogConfig::default()
+    };
+    let log = create(&directory, config.clone());
+    directory.write_recovery_points().unwrap();
+    io.inject(Rule::new(&[operation], Action::Fail(errno)).when(When::From(nth)));
+    let mut acknowledged = Vec::new();
+    for number in 0..30 {
+        let text = format!("record {number}");
+        let Ok(appended) = log.append(batch(&[&text]), &context()) else {
+            break;
+        };
+        if number % 3 == 0
+            && let Ok(flushed) = log.flush()
+        {
+            assert!(flushed > appended.last_offset);
+            assert_eq!(log.state(), LogState::Online);
+            acknowledged = records_below(&log, flushed.get());
+        }
+        if number % 7 == 0 {
+            let _ = directory.checkpoint();
+        }
+    }
+    if let LogState::Offline(_) = log.state() {
+        assert!(log.flush().is_err(), "a failed flush is never retried");
+        assert!(log.append(batch(&["x"]), &context()).is_err());
+    }
+    drop((log, directory));
+    let after = memory.crash(seed);
+    let directory =
+        DataDirectory::open(Arc::new(after), DIR.as_ref(), limits(), BootId([8; 16])).unwrap();
+    let log = reopen(&directory, config);
+    assert_eq!(log.state(), LogState::Online);
+    let found = records(&log, 0);
+    assert_eq!(found[..acknowledged.len()], acknowledged);
+}
+
+fn records_below(log: &PartitionLog, end: i64) -> Vec<(i64, String)> {
+    let mut found: Vec<_> = (0..end).map(|at| (at, format!("record {at}"))).collect();
+    found.truncate(usize::try_from(end).unwrap());
+    assert!(log.positions().flushed.get() >= end);
+    found
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 500, ..ProptestConfig::default() })]
+
+    #[test]
+    fn nothing_acknowledged_is_lost_to_a_failing_disk(
+        operation in prop::sample::select(vec![
+            Operation::SyncData, Operation::SyncDir, Operation::Write, Operation::Open,
+            Operation::Allocate, Operation::SetLen, Operation::Rename, Operation::Read,
+        ]),
+        errno in prop::sample::select(vec![EIO, ENOSPC]),
+        nth in 1u64..60,
+        seed in any::<u64>(),
+    ) {
+        run_with_fault(operation, errno, nth, seed);
+    }
+}
