@@ -98,6 +98,7 @@ impl DataDirectory {
             boot_id,
             clean,
         });
+        directory.open_segments.serve(&directory);
         if directory.limits.flush_threads_max > 0 {
             directory
                 .background

@@ -7,12 +7,12 @@
 use std::{
     io, mem,
     sync::{
-        Arc, Mutex, PoisonError, Weak,
+        Arc, Mutex, OnceLock, PoisonError, Weak,
         atomic::{AtomicU64, AtomicUsize, Ordering},
     },
 };
 
-use crate::segment::Segment;
+use crate::{context::DataDirectory, segment::Segment};
 
 /// Counts and bounds the handles of all segments of a data directory.
 #[derive(Debug)]
@@ -24,6 +24,8 @@ pub(crate) struct OpenSegments {
     /// Logical time of the last use, for the order of eviction.
     clock: AtomicU64,
     holders: Mutex<Vec<Weak<Segment>>>,
+    /// Whose dirty partitions are flushed when nothing else can be closed.
+    directory: OnceLock<Weak<DataDirectory>>,
 }
 
 /// The right to hold one open segment file; returned on drop.
@@ -60,7 +62,14 @@ impl OpenSegments {
             mapped_bytes: AtomicU64::new(0),
             clock: AtomicU64::new(0),
             holders: Mutex::new(Vec::new()),
+            directory: OnceLock::new(),
         })
+    }
+
+    /// Says whose dirty partitions may be flushed to make room.
+    pub(crate) fn serve(&self, directory: &Arc<DataDirectory>) {
+        // Set once, when the directory is opened.
+        let _ = self.directory.set(Arc::downgrade(directory));
     }
 
     /// A tick of the logical clock.
@@ -80,9 +89,16 @@ impl OpenSegments {
         self.mapped_bytes.load(Ordering::Relaxed)
     }
 
-    /// The right to open one more file; `None` when every open one has unflushed bytes.
+    /// The right to open one more file. Waits for the disk when every open one has unflushed bytes;
+    /// `None` when that did not help. No lock of a segment may be held.
     pub(crate) fn open_permit(self: &Arc<Self>) -> Option<OpenPermit> {
-        for _ in 0..2 {
+        for attempt in 0..3 {
+            if attempt == 2
+                && let Some(directory) = self.directory.get().and_then(Weak::upgrade)
+            {
+                directory.flush_dirty();
+                self.close_least_recent();
+            }
             if self.open.fetch_add(1, Ordering::Relaxed) < self.segments_max {
                 return Some(OpenPermit(Arc::clone(self)));
             }

@@ -193,22 +193,14 @@ impl Segment {
 
     /// The file for writing, marked dirty so that it stays open until a flush covers it.
     pub(crate) fn file_for_append(self: &Arc<Self>) -> io::Result<Arc<dyn LogFile>> {
-        self.touch();
-        let mut handles = self.handles();
-        if let Some((file, _)) = &handles.file {
-            self.mark_dirty();
-            return Ok(Arc::clone(file));
+        loop {
+            self.open_file()?;
+            // The bounds may have closed it again: the mark and the handle belong together.
+            if let Some((file, _)) = &self.handles().file {
+                self.mark_dirty();
+                return Ok(Arc::clone(file));
+            }
         }
-        drop(handles);
-        let file = self.open_file()?;
-        handles = self.handles();
-        // The bounds may have closed it in between: the mark and the handle belong together.
-        if handles.file.is_none() {
-            let permit = self.open_segments.open_permit().ok_or_else(exhausted)?;
-            handles.file = Some((Arc::clone(&file), permit));
-        }
-        self.mark_dirty();
-        Ok(file)
     }
 
     /// The file, opened when it is not.

@@ -153,6 +153,8 @@ pub(crate) struct Continuity {
     pub(crate) expected: Option<Offset>,
     /// Whether offsets may be missing.
     pub(crate) compacted: bool,
+    /// Where the segment ends.
+    pub(crate) end: Option<Offset>,
 }
 
 impl Continuity {
@@ -167,6 +169,12 @@ impl Continuity {
             && (base < expected || (!self.compacted && base > expected))
         {
             return Err(format!("base offset is {base}, expected {expected}"));
+        }
+        if let Some(end) = self.end
+            && header.last_offset() >= end
+        {
+            let last = header.last_offset();
+            return Err(format!("last offset is {last}, the segment ends at {end}"));
         }
         if let Some(epoch) = epoch
             && epoch != header.leader_epoch()

@@ -13,6 +13,7 @@ use crate::{
     config::{Durability, LogConfig},
     error::{AppendError, StorageError},
     hooks,
+    io::LogFile,
     producer::{ProducerCheck, ProducerError},
     reserve::is_full_error,
 };
@@ -75,15 +76,7 @@ impl PartitionLog {
         self.admit(context.origin)?;
         let prepared = validate::prepare(batch, &config, context)?;
         let size_bytes = prepared.bytes.len();
-        let appended = match self.append_prepared(&config, prepared, context) {
-            Err(Refused::Exhausted(prepared)) => {
-                // Every open segment is dirty: flush some, then one of them can be closed.
-                self.directory.flush_dirty();
-                self.append_prepared(&config, *prepared, context)
-                    .map_err(|refused| self.refused(refused))?
-            }
-            other => other.map_err(|refused| self.refused(refused))?,
-        };
+        let appended = self.append_prepared(&config, prepared, context)?;
         if !appended.duplicate {
             let counters = &self.directory.counters;
             counters.appended(size_bytes, started.elapsed());
@@ -93,16 +86,6 @@ impl PartitionLog {
             self.request_flush();
         }
         Ok(appended)
-    }
-
-    fn refused(&self, refused: Refused) -> AppendError {
-        match refused {
-            Refused::Error(error) => error,
-            Refused::Exhausted(_) => StorageError::OpenSegmentsExhausted {
-                max: self.directory.open_segments.segments_max(),
-            }
-            .into(),
-        }
     }
 
     /// Looks at the bounds of the directory before anything is done.
@@ -131,7 +114,7 @@ impl PartitionLog {
         config: &LogConfig,
         prepared: Prepared,
         context: &AppendContext,
-    ) -> Result<Appended, Refused> {
+    ) -> Result<Appended, AppendError> {
         let mut writer = self.writer()?;
         if let Some(duplicate) = self.check_producer(&writer, &prepared, context.origin)? {
             return Ok(duplicate);
@@ -144,18 +127,12 @@ impl PartitionLog {
             .ok_or(AppendError::OffsetsExhausted {
                 log_end: base_offset,
             })?;
-        match self.make_room(&mut writer, config, &prepared, last_offset, context) {
-            Err(StorageError::OpenSegmentsExhausted { .. }) => {
-                return Err(Refused::Exhausted(Box::new(prepared)));
-            }
-            other => other?,
-        }
+        let file = self.make_room(&mut writer, config, &prepared, last_offset, context)?;
         let placed = Placed {
             base_offset,
             last_offset,
         };
-        self.write(&mut writer, config, prepared, &placed, context)
-            .map_err(Refused::Error)
+        self.write(&mut writer, &*file, prepared, &placed, context)
     }
 
     fn check_producer(
@@ -211,7 +188,7 @@ impl PartitionLog {
         Ok(())
     }
 
-    /// Rolls where the batch does not fit, and reserves blocks for it.
+    /// Rolls where the batch does not fit, opens the active file, and reserves blocks for the batch.
     fn make_room(
         &self,
         writer: &mut WriterGuard<'_>,
@@ -219,23 +196,27 @@ impl PartitionLog {
         prepared: &Prepared,
         last_offset: Offset,
         context: &AppendContext,
-    ) -> Result<(), StorageError> {
+    ) -> Result<Arc<dyn LogFile>, StorageError> {
         let size_bytes = u64::try_from(prepared.bytes.len()).unwrap_or(u64::MAX);
         if writer.must_roll(config, size_bytes, last_offset, context.now_ms) {
             self.roll(writer)?;
         }
         writer.active_since_ms.get_or_insert(context.now_ms);
+        let file = writer
+            .active
+            .file_for_append()
+            .map_err(|error| self.write_failed("open", &writer.active.log_path(), error))?;
         let end = writer.active.size_bytes() + size_bytes;
         if end > writer.allocated_bytes {
-            self.allocate(writer, config, end, context.origin)?;
+            self.allocate(writer, &*file, config, end, context.origin)?;
         }
-        Ok(())
+        Ok(file)
     }
 
     fn write(
         &self,
         writer: &mut WriterGuard<'_>,
-        config: &LogConfig,
+        file: &dyn LogFile,
         prepared: Prepared,
         placed: &Placed,
         context: &AppendContext,
@@ -246,12 +227,10 @@ impl PartitionLog {
         place(&mut bytes, placed.base_offset, context.leader_epoch)?;
         let segment = Arc::clone(&writer.active);
         let position = segment.size_bytes();
+        let config = self.config();
         let path = || segment.log_path();
-        let file = segment
-            .file_for_append()
-            .map_err(|error| self.write_failed("open", &path(), error))?;
         if let Err(error) = file.write_all_at(&[IoSlice::new(&bytes)], position) {
-            return Err(self.undo_write(&*file, position, &path(), error).into());
+            return Err(self.undo_write(file, position, &path(), error).into());
         }
         hooks::reached(hooks::Phase::Append);
         let size_bytes = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
@@ -270,7 +249,7 @@ impl PartitionLog {
         }
         let first_unstable =
             self.apply_producer(writer, &header, prepared.marker, placed, context)?;
-        self.note_unflushed(size_bytes, config);
+        self.note_unflushed(size_bytes, &config);
         self.cache(bytes, placed);
         let log_start = self.publish(|view| {
             view.positions.log_end = placed.end();
@@ -291,7 +270,7 @@ impl PartitionLog {
     /// may be shorter. If it cannot be cut off the partition is offline.
     fn undo_write(
         &self,
-        file: &dyn crate::io::LogFile,
+        file: &dyn LogFile,
         position: u64,
         path: &std::path::Path,
         error: std::io::Error,
@@ -359,25 +338,6 @@ impl Placed {
         self.last_offset
             .checked_add(1)
             .expect("the largest offset is refused")
-    }
-}
-
-/// Why an attempt to append ended.
-enum Refused {
-    Error(AppendError),
-    /// No segment could be closed for the one that is needed; the batch comes back.
-    Exhausted(Box<Prepared>),
-}
-
-impl From<AppendError> for Refused {
-    fn from(error: AppendError) -> Self {
-        Self::Error(error)
-    }
-}
-
-impl From<StorageError> for Refused {
-    fn from(error: StorageError) -> Self {
-        Self::Error(error.into())
     }
 }
 

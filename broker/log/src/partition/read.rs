@@ -254,7 +254,8 @@ impl PartitionLog {
                     found.next_offset = next_offset;
                     found.slices.push(Slice::Stored(range));
                 }
-                Ok(None) if is_first => {}
+                // Nothing is left of the segment, as after a compaction of its end.
+                Ok(None) if is_first && found.next_offset >= segment.end_offset() => {}
                 Ok(None) => break,
                 Err(error) if is_first => return Err(error.into()),
                 // What comes before the damage is served; the next read starts at it.
@@ -282,6 +283,7 @@ impl PartitionLog {
         let start = self.locate(segment, &source, size_bytes, wanted.offset)?;
         let mut walk = Walk::new(source.clone(), path, start.position, size_bytes);
         let mut continuity = start.continuity;
+        continuity.end = Some(segment.end_offset());
         let max_bytes = u64::try_from(wanted.max_bytes).unwrap_or(u64::MAX);
         let mut range: Option<Range<u64>> = None;
         let mut next_offset = wanted.offset;
@@ -350,6 +352,7 @@ impl PartitionLog {
             continuity: Continuity {
                 expected: Some(segment.base_offset()),
                 compacted: self.config().cleanup_compact,
+                end: None,
             },
         };
         for attempt in 0..2 {

@@ -122,6 +122,7 @@ impl PartitionLog {
     pub(super) fn allocate(
         &self,
         writer: &mut WriterGuard<'_>,
+        file: &dyn LogFile,
         config: &LogConfig,
         end: u64,
         origin: Origin,
@@ -135,11 +136,7 @@ impl PartitionLog {
         }
         .max(end);
         let path = writer.active.log_path();
-        let file = writer
-            .active
-            .file_for_append()
-            .map_err(|error| self.write_failed("open", &path, error))?;
-        match self.reserve_blocks(&*file, wanted, end, origin) {
+        match self.reserve_blocks(file, wanted, end, origin) {
             Ok(allocated_bytes) => {
                 writer.allocated_bytes = allocated_bytes;
                 writer.allocation_step = step;
