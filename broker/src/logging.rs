@@ -106,7 +106,7 @@ impl Logger {
     fn write_repeats(&self, output: &mut Output, now: Instant) {
         for (mut line, count) in output.repeats.expired(now) {
             line.stamp();
-            line.field("left_out", &count.to_string());
+            line.count("left_out", count);
             self.write(output, &line);
         }
     }

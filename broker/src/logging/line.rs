@@ -22,7 +22,16 @@ pub(super) struct Line {
     target: &'static str,
     line: u32,
     message: String,
-    fields: Vec<(&'static str, String)>,
+    fields: Vec<(&'static str, FieldValue)>,
+}
+
+/// What a field holds.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(super) enum FieldValue {
+    /// Tamed text.
+    Text(String),
+    /// A number or boolean as JSON writes it.
+    Bare(String),
 }
 
 impl Line {
@@ -48,8 +57,15 @@ impl Line {
         let _ = SystemTime.format_time(&mut Writer::new(&mut self.time));
     }
 
-    pub(super) fn field(&mut self, name: &'static str, value: &str) {
-        self.fields.push((name, tamed(value)));
+    /// Adds a number.
+    pub(super) fn count(&mut self, name: &'static str, value: u64) {
+        self.fields
+            .push((name, FieldValue::Bare(value.to_string())));
+    }
+
+    fn bare(&mut self, field: &Field, value: impl ToString) {
+        let value = FieldValue::Bare(value.to_string());
+        self.fields.push((field.name(), value));
     }
 
     /// The place in the code that it comes from.
@@ -58,7 +74,7 @@ impl Line {
     }
 
     /// What makes two lines the same: everything but the time.
-    pub(super) fn content(&self) -> (&str, &[(&'static str, String)]) {
+    pub(super) fn content(&self) -> (&str, &[(&'static str, FieldValue)]) {
         (&self.message, &self.fields)
     }
 
@@ -76,6 +92,7 @@ impl Line {
         let (time, level, target) = (&self.time, self.level, self.target);
         let mut out = format!("{time} {level:>5} {target}: {}", self.message);
         for (name, value) in &self.fields {
+            let (FieldValue::Text(value) | FieldValue::Bare(value)) = value;
             let plain = !value.is_empty() && !value.contains([' ', '"', '=']);
             // Writing to a string cannot fail.
             let _ = if plain {
@@ -89,16 +106,25 @@ impl Line {
 
     fn json(&self) -> String {
         let mut object = serde_json::Map::new();
-        let mut put = |name: &str, value: &str| {
-            object.insert(name.to_owned(), serde_json::Value::from(value));
+        let mut put = |name: &str, value: serde_json::Value| {
+            object.insert(name.to_owned(), value);
         };
-        put("time", &self.time);
-        put("level", self.level.as_str());
-        put("target", self.target);
-        put("message", &self.message);
-        self.fields
-            .iter()
-            .for_each(|(name, value)| put(name, value));
+        put("time", self.time.as_str().into());
+        put("level", self.level.as_str().into());
+        put("target", self.target.into());
+        put("message", self.message.as_str().into());
+        for (name, value) in &self.fields {
+            match value {
+                FieldValue::Text(value) => put(name, value.as_str().into()),
+                // Infinities and the like have no form of their own in JSON.
+                FieldValue::Bare(value) => {
+                    put(
+                        name,
+                        value.parse().unwrap_or_else(|_| value.as_str().into()),
+                    );
+                }
+            }
+        }
         serde_json::Value::from(object).to_string()
     }
 
@@ -106,7 +132,8 @@ impl Line {
         if field.name() == "message" {
             self.message = tamed(value);
         } else {
-            self.field(field.name(), value);
+            let value = FieldValue::Text(tamed(value));
+            self.fields.push((field.name(), value));
         }
     }
 }
@@ -114,6 +141,30 @@ impl Line {
 impl Visit for Line {
     fn record_str(&mut self, field: &Field, value: &str) {
         self.put(field, value);
+    }
+
+    fn record_i64(&mut self, field: &Field, value: i64) {
+        self.bare(field, value);
+    }
+
+    fn record_u64(&mut self, field: &Field, value: u64) {
+        self.bare(field, value);
+    }
+
+    fn record_i128(&mut self, field: &Field, value: i128) {
+        self.bare(field, value);
+    }
+
+    fn record_u128(&mut self, field: &Field, value: u128) {
+        self.bare(field, value);
+    }
+
+    fn record_f64(&mut self, field: &Field, value: f64) {
+        self.bare(field, value);
+    }
+
+    fn record_bool(&mut self, field: &Field, value: bool) {
+        self.bare(field, value);
     }
 
     fn record_error(&mut self, field: &Field, value: &(dyn std::error::Error + 'static)) {

@@ -62,13 +62,17 @@ fn json_lines_are_objects() {
     let (collected, logger) = logger(LogFormat::Json);
     log_with(
         &logger,
-        || tracing::error!(target: "place", path = "x\"y", "broke"),
+        || tracing::error!(target: "place", path = "x\"y", bytes = 7, ratio = 0.5, "broke"),
     );
     let bytes = collected.0.lock().expect("no panic").clone();
     let object: serde_json::Value = serde_json::from_slice(&bytes).expect("JSON");
     assert_eq!(object["message"], "broke");
     assert_eq!(object["path"], "x\"y");
     assert_eq!(object["level"], "ERROR");
+    assert_eq!(
+        (&object["bytes"], &object["ratio"]),
+        (&7.into(), &0.5.into())
+    );
 }
 
 #[test]

@@ -1,6 +1,10 @@
 //! Start, health pages, stop, and what each leaves behind.
 
-use std::time::{Duration, Instant};
+use std::{
+    io::Write,
+    net::TcpStream,
+    time::{Duration, Instant},
+};
 
 use rustix::process::Signal;
 
@@ -53,6 +57,21 @@ fn sigterm_stops_it_with_exit_code_0_and_the_marker_and_it_starts_again() {
         assert!(begun.elapsed() < Duration::from_secs(5));
         assert!(dir.path().join("clean-shutdown").exists());
     }
+}
+
+#[test]
+fn a_second_signal_exits_at_once() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let daemon = Daemon::start(&mut millstreamd(dir.path()));
+    // A request that is never finished keeps the HTTP listener, and with it the daemon, from ending.
+    let mut stream = TcpStream::connect(&daemon.http).expect("it listens");
+    stream.write_all(b"GET /live HTTP/1.1\r\n").expect("sent");
+    daemon.signal(Signal::TERM);
+    let mut daemon = daemon;
+    daemon.read_until("partitions are flushed");
+    daemon.signal(Signal::TERM);
+    let (status, lines) = daemon.wait();
+    assert_eq!(status.code(), Some(143), "{lines}");
 }
 
 #[test]

@@ -63,6 +63,13 @@ impl Daemon {
         self.lines.push(line.trim_end().to_owned());
     }
 
+    /// Reads until a line holds the text.
+    pub(crate) fn read_until(&mut self, text: &str) {
+        while !self.lines.last().is_some_and(|line| line.contains(text)) {
+            self.read_line();
+        }
+    }
+
     pub(crate) fn pid(&self) -> i32 {
         i32::try_from(self.child.id()).expect("a pid")
     }
