@@ -1,6 +1,11 @@
 //! [`Server`]: a started daemon, until it has stopped.
 
-use std::{io, process::ExitCode, sync::Arc, time::Instant};
+use std::{
+    io,
+    process::ExitCode,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use millstream_log::io::LogIo;
 use millstream_proto::BrokerId;
@@ -48,6 +53,9 @@ use crate::{
 
 /// Exit code when the daemon could not stop in order.
 const UNCLEAN: u8 = 1;
+
+/// How long open HTTP requests have when everything else is done.
+const HTTP_GRACE: Duration = Duration::from_secs(1);
 
 /// A started daemon.
 #[derive(Debug)]
@@ -178,8 +186,8 @@ impl Server {
                 .close(partitions, &quorum, broker_epoch, deadline)
                 .await;
             core.closing.begin(core.config.daemon.shutdown_timeout);
-            // Open requests are answered; whoever keeps a connection open does not hold us up.
-            let _ = timeout_at(deadline.into(), http).await;
+            // Whoever never finishes a request does not hold us up for long.
+            let _ = timeout_at(deadline.min(Instant::now() + HTTP_GRACE).into(), http).await;
             is_expected && is_closed
         });
         core.logger
