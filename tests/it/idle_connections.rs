@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
 use bytes::Bytes;
-use millstream_tests::{Daemon, Native, native, retry, scale};
+use millstream_tests::{DaemonOptions, Native, native, retry, scale};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::{io::AsyncWriteExt as _, net::TcpStream, task::JoinHandle};
 
@@ -63,7 +63,11 @@ fn dribble(mut stream: TcpStream) -> JoinHandle<()> {
 async fn idle_half_open_and_slow_connections_cost_little_and_disturb_nobody() -> Result<()> {
     let connections = scale::from_environment("MILLSTREAM_IDLE_CONNECTIONS", CONNECTIONS);
     allow_descriptors(u64::try_from(connections)? + 500)?;
-    let daemon = Daemon::start()?;
+    let limit = connections + 100;
+    let daemon = DaemonOptions::default()
+        .set("limits.connections_max", limit)
+        .set("limits.connections_per_address_max", limit)
+        .start()?;
     let client = Native::connect(daemon.native()).await?;
     let topic_id = client.create_topic("healthy", 1, &[]).await?;
     p99(&client, &topic_id).await?;

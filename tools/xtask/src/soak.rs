@@ -85,11 +85,11 @@ const SOAKS: &[Soak] = &[
     },
     Soak {
         name: "connections",
-        what: "9,000 idle, half-open and slow connections",
+        what: "10,000 idle, half-open and slow connections",
         duration: "1 min",
         filter: "idle_connections::",
         variable: "MILLSTREAM_IDLE_CONNECTIONS",
-        length: Length::Count("9000"),
+        length: Length::Count("10000"),
     },
 ];
 
