@@ -174,7 +174,7 @@ async fn hostile_ids_partitions_and_batches_are_refused_on_a_stream_that_lives()
         );
     }
     let mut damaged = good.to_vec();
-    damaged[70] ^= 1;
+    damaged[65] ^= 1;
     let two = [good.clone(), good.clone()].concat();
     let wrong: [&[u8]; 5] = [b"", &[0; 61], &damaged, &good[..good.len() - 1], &two];
     for (number, batch) in wrong.into_iter().enumerate() {

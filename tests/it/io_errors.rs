@@ -1,17 +1,20 @@
 //! F11: the disk answers EIO. Nothing is acknowledged after a failed flush, the partition is
 //! offline with its reason, the others serve, and a restart heals.
 
+use std::time::{Duration, Instant};
+
 use anyhow::{Context as _, Result, ensure};
 use bytes::Bytes;
 use millstream_tests::{
-    Daemon, Native,
+    DaemonOptions, Native,
     checker::{self, ValueId},
     native,
 };
 
 const RECORDS_PER_BATCH: u64 = 20;
-/// Batches sent at most until the fault shows.
-const BATCHES_MAX: u64 = 400;
+/// How long it may take until the fault shows: a `replicated` topic flushes on an interval.
+const FAULT_WITHIN: Duration = Duration::from_secs(20);
+const FLUSH_INTERVAL: &str = "20ms";
 
 fn batch(first: u64) -> Bytes {
     let values = (first..first + RECORDS_PER_BATCH).map(|id| checker::encode(ValueId(id)));
@@ -22,7 +25,8 @@ fn batch(first: u64) -> Bytes {
 async fn until_refused(client: &Native, topic_id: &Bytes) -> Result<(u64, String)> {
     let mut stream = client.produce().await?;
     let mut acknowledged = 0;
-    for _ in 0..BATCHES_MAX {
+    let start = Instant::now();
+    while start.elapsed() < FAULT_WITHIN {
         stream.send(topic_id, 0, batch(acknowledged)).await?;
         let ack = stream.ack().await?;
         match ack.error {
@@ -33,7 +37,7 @@ async fn until_refused(client: &Native, topic_id: &Bytes) -> Result<(u64, String
             }
         }
     }
-    anyhow::bail!("the fault never showed in {BATCHES_MAX} batches")
+    anyhow::bail!("the fault never showed in {FAULT_WITHIN:?}")
 }
 
 /// Every record from 0 on is the one with its number, and `at_least` are there.
@@ -50,7 +54,9 @@ async fn read_back(client: &Native, topic_id: &Bytes, at_least: u64) -> Result<u
 }
 
 async fn fault_in(operation: &str, nth: u64, durability: &str) -> Result<()> {
-    let mut daemon = Daemon::start()?;
+    let mut daemon = DaemonOptions::default()
+        .set("log.flush_interval", FLUSH_INTERVAL)
+        .start()?;
     let client = Native::connect(daemon.native()).await?;
     let configs = [("millstream.durability", durability)];
     let victim = client.create_topic("victim", 1, &configs).await?;

@@ -78,7 +78,7 @@ async fn cut_under_reader(daemon: &Daemon, client: &Native, run: u64) -> Result<
     let mut next = verify(first.batches, 0)?;
     let keep = StdRng::seed_from_u64(run).random_range(0..size / 2);
     OpenOptions::new().write(true).open(&path)?.set_len(keep)?;
-    stream.grant(fetch_id, 64 << 20).await?;
+    stream.grant(fetch_id, 4 << 20).await?;
     while next < BATCHES * RECORDS_PER_BATCH {
         match stream.next().await? {
             Response::Data(data) => next = verify(data.batches, next)?,

@@ -20,6 +20,8 @@ const READY_WITHIN: Duration = Duration::from_secs(30);
 const PROBE_TIMEOUT: Duration = Duration::from_secs(2);
 /// How long a SIGTERM may take before a test gives up: above the daemon's own limit.
 const STOP_WITHIN: Duration = Duration::from_secs(15);
+/// Environment variable that keeps the directories of daemons, to look at after a failure.
+const KEEP: &str = "MILLSTREAM_TEST_KEEP";
 /// Lines of the log that are shown when a test fails.
 const LOG_LINES_SHOWN: usize = 40;
 
@@ -396,6 +398,10 @@ impl Drop for Daemon {
         if let Some(mut child) = self.child.take() {
             let _ = child.kill();
             let _ = child.wait();
+        }
+        if std::env::var_os(KEEP).is_some() {
+            self.home.disable_cleanup(true);
+            eprintln!("kept {}", self.data_dir.display());
         }
         if std::thread::panicking() {
             eprintln!("--- end of the daemon's log ---\n{}", self.log_tail());
