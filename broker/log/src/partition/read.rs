@@ -252,7 +252,12 @@ impl PartitionLog {
                 Ok(Some((range, next_offset))) => {
                     found.size_bytes += usize::try_from(range.len()).unwrap_or(usize::MAX);
                     found.next_offset = next_offset;
+                    let is_whole = range.range.end == segment.size_bytes();
                     found.slices.push(Slice::Stored(range));
+                    // A smaller batch of the next segment might still fit: it must wait its turn.
+                    if !is_whole {
+                        break;
+                    }
                 }
                 // Nothing is left of the segment, as after a compaction of its end.
                 Ok(None) if is_first && found.next_offset >= segment.end_offset() => {}

@@ -68,6 +68,26 @@ fn times_inside_a_batch_are_told_apart() {
     assert_eq!(below, None, "records at or beyond the end are not found");
 }
 
+/// A read that had no room for the last batch of a segment went on with a smaller one of the next.
+#[test]
+fn a_batch_that_does_not_fit_is_not_jumped_over_at_the_end_of_a_segment() {
+    let directory = directory(&memory());
+    let log = create(&directory, config());
+    append(&log, &["small"]);
+    append(&log, &[&"large".repeat(80)]);
+    append(&log, &["small, in the next segment"]);
+    assert!(log.segment_count() == 2);
+    forget_tail(&log);
+    let read = log
+        .read(&ReadRequest {
+            offset: Offset::ZERO,
+            max_bytes: 300,
+            end_exclusive: offset(3),
+        })
+        .unwrap();
+    assert_eq!((read.next_offset, read.slices.len()), (offset(1), 1));
+}
+
 fn sealed_log() -> (
     MemoryIo,
     std::sync::Arc<crate::DataDirectory>,
