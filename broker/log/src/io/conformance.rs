@@ -5,9 +5,10 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use proptest::prelude::*;
 use tempfile::TempDir;
 
-use super::{DiskIo, FaultIo, LogIo, MemoryIo, OpenMode, RecordingIo};
+use super::{DiskIo, FaultIo, LogIo, MemoryIo, OpenMode, RecordingIo, Trace};
 
 /// Runs `check` on an empty directory of each implementation.
 fn each(check: impl Fn(&dyn LogIo, &Path)) {
@@ -258,4 +259,150 @@ fn new_files_and_directories_on_disk_are_the_owners_alone() {
     let mode = |path: &Path| std::fs::metadata(path).unwrap().permissions().mode() & 0o777;
     assert_eq!(mode(&dir.join("a")), 0o600);
     assert_eq!(mode(&dir), 0o700);
+}
+
+/// One step of a random history over a handful of names.
+#[derive(Debug, Clone)]
+enum Step {
+    Write {
+        file: u8,
+        position: u16,
+        byte: u8,
+        length: u16,
+    },
+    SetLen {
+        file: u8,
+        length: u16,
+    },
+    Rename {
+        from: u8,
+        to: u8,
+    },
+    Remove {
+        file: u8,
+    },
+    MakeDir {
+        dir: u8,
+    },
+    RemoveDir {
+        dir: u8,
+    },
+}
+
+/// Files 0-2 lie in the root, 3-5 in its directory `d0`.
+fn name(root: &Path, file: u8) -> PathBuf {
+    if file < 3 {
+        root.join(format!("f{file}"))
+    } else {
+        root.join(format!("d0/f{file}"))
+    }
+}
+
+impl Step {
+    fn run(&self, io: &dyn LogIo, root: &Path) -> Result<(), ErrorKind> {
+        let open = |file| io.open(&name(root, file), OpenMode::Create);
+        let done = match *self {
+            Self::Write {
+                file,
+                position,
+                byte,
+                length,
+            } => open(file).and_then(|file| {
+                let bytes = vec![byte; usize::from(length)];
+                file.write_all_at(&[IoSlice::new(&bytes)], position.into())
+            }),
+            Self::SetLen { file, length } => {
+                open(file).and_then(|file| file.set_len(length.into()))
+            }
+            Self::Rename { from, to } => io.rename(&name(root, from), &name(root, to)),
+            Self::Remove { file } => io.remove_file(&name(root, file)),
+            Self::MakeDir { dir } => io.create_dir_all(&root.join(format!("d{dir}"))),
+            Self::RemoveDir { dir } => io.remove_dir(&root.join(format!("d{dir}"))),
+        };
+        done.map_err(|error| error.kind())
+    }
+}
+
+fn steps() -> impl Strategy<Value = Vec<Step>> {
+    let step = prop_oneof![
+        (0..6_u8, 0..2000_u16, any::<u8>(), 0..1500_u16).prop_map(
+            |(file, position, byte, length)| Step::Write {
+                file,
+                position,
+                byte,
+                length
+            }
+        ),
+        (0..6_u8, 0..3000_u16).prop_map(|(file, length)| Step::SetLen { file, length }),
+        (0..6_u8, 0..6_u8).prop_map(|(from, to)| Step::Rename { from, to }),
+        (0..6_u8).prop_map(|file| Step::Remove { file }),
+        (0..2_u8).prop_map(|dir| Step::MakeDir { dir }),
+        (0..2_u8).prop_map(|dir| Step::RemoveDir { dir }),
+    ];
+    prop::collection::vec(step, 1..40)
+}
+
+/// Every path below `at` with its content; `None` for directories.
+fn tree(io: &dyn LogIo, root: &Path, at: &Path) -> Vec<(PathBuf, Option<Vec<u8>>)> {
+    let mut found = Vec::new();
+    for entry in io.list_dir(at).unwrap() {
+        let path = at.join(&entry.name);
+        let relative = path.strip_prefix(root).unwrap().to_path_buf();
+        if entry.is_dir {
+            found.push((relative, None));
+            found.extend(tree(io, root, &path));
+        } else {
+            found.push((relative, Some(contents(io, &path))));
+        }
+    }
+    found
+}
+
+/// Makes everything durable.
+fn sync(io: &dyn LogIo, at: &Path) {
+    for entry in io.list_dir(at).unwrap() {
+        let path = at.join(&entry.name);
+        if entry.is_dir {
+            sync(io, &path);
+        } else {
+            io.open(&path, OpenMode::Write)
+                .unwrap()
+                .sync_data()
+                .unwrap();
+        }
+    }
+    io.sync_dir(at).unwrap();
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    /// The disk is the model for memory, and for what a trace is replayed into.
+    #[test]
+    fn any_history_gives_the_same_files_on_disk_in_memory_and_from_a_trace(
+        steps in steps(), seed: u64,
+    ) {
+        let temp = TempDir::new().unwrap();
+        let on_disk = temp.path().join("data");
+        let disk = RecordingIo::create(DiskIo, &temp.path().join("trace")).unwrap();
+        let memory = MemoryIo::new();
+        let in_memory = Path::new("/data");
+        disk.create_dir_all(&on_disk).unwrap();
+        memory.create_dir_all(in_memory).unwrap();
+        for step in &steps {
+            prop_assert_eq!(step.run(&disk, &on_disk), step.run(&memory, in_memory), "{:?}", step);
+        }
+        let expected = tree(&DiskIo, &on_disk, &on_disk);
+        prop_assert_eq!(&tree(&memory, in_memory, in_memory), &expected);
+        // Once all is synced no crash changes anything.
+        sync(&memory, in_memory);
+        memory.sync_dir(Path::new("/")).unwrap();
+        prop_assert_eq!(&tree(&memory.crash(seed), in_memory, in_memory), &expected);
+        sync(&disk, &on_disk);
+        disk.sync_dir(temp.path()).unwrap();
+        let trace = Trace::read(&temp.path().join("trace")).unwrap();
+        let image = temp.path().join("image");
+        trace.rebuild(trace.len(), seed, &on_disk, &image).unwrap();
+        prop_assert_eq!(&tree(&DiskIo, &image, &image), &expected);
+    }
 }
