@@ -40,7 +40,6 @@ impl Client {
     }
 
     /// Starts with the defaults of every connection option.
-    #[must_use]
     pub fn builder(bootstrap: &str) -> ClientBuilder {
         ClientBuilder {
             bootstrap: bootstrap.to_owned(),
@@ -49,13 +48,11 @@ impl Client {
     }
 
     /// Starts with the defaults of every producer option.
-    #[must_use]
     pub fn producer(&self) -> ProducerBuilder {
         ProducerBuilder::new(Arc::clone(&self.connection))
     }
 
     /// Starts with the defaults of every consumer option.
-    #[must_use]
     pub fn consumer(&self) -> ConsumerBuilder {
         ConsumerBuilder::new(Arc::clone(&self.connection))
     }

@@ -117,10 +117,11 @@ impl Fetcher {
                 Step::RetryAt(at) => wake_at = wake_at.min(at),
             }
         }
-        let all_granted = state
-            .partitions
-            .values_mut()
-            .fold(true, |all, partition| partition.grant() && all);
+        // All of them are granted what they may have, also behind one whose stream is full.
+        let mut all_granted = true;
+        for partition in state.partitions.values_mut() {
+            all_granted &= partition.grant();
+        }
         if all_granted {
             wake_at
         } else {

@@ -50,7 +50,7 @@ pub struct Consumer {
     shared: Arc<Shared>,
     fetcher: tokio::task::JoinHandle<()>,
     /// The answer that records are being taken from.
-    reading: Option<FetchedReader>,
+    reading: Option<Box<FetchedReader>>,
 }
 
 impl Consumer {

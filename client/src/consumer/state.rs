@@ -98,7 +98,7 @@ pub(crate) struct PartitionState {
     /// Answers that nobody has looked at.
     fetched: VecDeque<Fetched>,
     /// An answer that was being read when the partition was paused.
-    reading: Option<FetchedReader>,
+    reading: Option<Box<FetchedReader>>,
     /// Bytes of `fetched`, and of the answer being read.
     held: i64,
     /// Counts the times it was moved: an answer from before must not move it back.
@@ -134,7 +134,7 @@ pub(crate) struct Resolved {
 /// What there is for the consumer.
 #[derive(Debug)]
 pub(crate) enum Turn {
-    Read(FetchedReader),
+    Read(Box<FetchedReader>),
     Failed(Error),
     /// Everything has been read up to its end.
     Finished,
@@ -477,7 +477,7 @@ impl State {
                     position: partition.position,
                     until: partition.until,
                 };
-                return Turn::Read(FetchedReader::new(wanted, fetched));
+                return Turn::Read(Box::new(FetchedReader::new(wanted, fetched)));
             }
         }
         let mut unfinished = self
@@ -512,7 +512,7 @@ impl State {
     }
 
     /// Keeps an answer that is being read for when its partition is resumed.
-    pub(crate) fn stash(&mut self, reader: FetchedReader) {
+    pub(crate) fn stash(&mut self, reader: Box<FetchedReader>) {
         let slot = reader.wanted.slot;
         let generation = reader.wanted.generation;
         if let Some(partition) = self.partitions.get_mut(&slot)

@@ -84,6 +84,15 @@ pub(crate) struct LaneConfig {
     pub(crate) retry_backoff: (Duration, Duration),
 }
 
+/// What keeps a lane from having a valid identity.
+#[derive(Debug)]
+enum Lacking {
+    /// Answers to what is on its way under the old one.
+    Answers,
+    /// A producer id, other than this one.
+    ProducerId { not: Option<ProducerId> },
+}
+
 /// What to do next for a lane.
 #[derive(Debug)]
 pub(crate) enum Next {
@@ -173,9 +182,12 @@ impl Lane {
             return Next::Wait(None);
         }
         if config.idempotent
-            && let Err(wait) = self.identify(producer_id)
+            && let Err(lacking) = self.identify(producer_id)
         {
-            return wait;
+            return match lacking {
+                Lacking::Answers => Next::Wait(None),
+                Lacking::ProducerId { not } => Next::ProducerId { not },
+            };
         }
         if let Some(first) = self.retries.front() {
             let order = first.order;
@@ -194,10 +206,13 @@ impl Lane {
     }
 
     /// Makes sure that there is a valid identity, and that all that waits carries it.
-    fn identify(&mut self, producer_id: Option<(ProducerId, ProducerEpoch)>) -> Result<(), Next> {
+    fn identify(
+        &mut self,
+        producer_id: Option<(ProducerId, ProducerEpoch)>,
+    ) -> Result<(), Lacking> {
         if let Some(renewal) = self.renewal {
             if !self.in_flight.is_empty() {
-                return Err(Next::Wait(None));
+                return Err(Lacking::Answers);
             }
             let old = self.identity.map(|identity| identity.id);
             let next_epoch = self
@@ -215,13 +230,13 @@ impl Lane {
                     epoch,
                     base_sequence: 0,
                 }),
-                _ => return Err(Next::ProducerId { not: old }),
+                _ => return Err(Lacking::ProducerId { not: old }),
             };
             self.renewal = None;
             self.number_anew();
         }
         if self.identity.is_none() {
-            let (id, epoch) = producer_id.ok_or(Next::ProducerId { not: None })?;
+            let (id, epoch) = producer_id.ok_or(Lacking::ProducerId { not: None })?;
             self.identity = Some(ProducerIdentity {
                 id,
                 epoch,
