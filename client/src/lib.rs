@@ -53,3 +53,8 @@ pub use millstream_proto::{
 pub use producer::{
     Acknowledgement, Acks, Delivery, Durability, Producer, ProducerBuilder, Record,
 };
+
+/// Compiles the snippet of the crate's README.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct ReadmeDoctests;

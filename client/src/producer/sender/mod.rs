@@ -10,6 +10,7 @@
 //! streams, metadata and producer ids are asked for in tasks of their own that answer with events.
 
 mod lane;
+mod questions;
 mod stream;
 
 use std::{
@@ -18,10 +19,7 @@ use std::{
     time::Instant,
 };
 
-use millstream_proto::{
-    ErrorCode, ProducerEpoch, ProducerId,
-    grpc::v1::{self, producer_id_service_client::ProducerIdServiceClient},
-};
+use millstream_proto::{ErrorCode, ProducerEpoch, ProducerId, grpc::v1};
 use tokio::{sync::mpsc, task::JoinSet};
 
 use super::{
@@ -29,10 +27,11 @@ use super::{
     completion::{BatchAck, Part},
 };
 use crate::{
-    connection::{Backoff, Repeat, TopicMetadata},
+    connection::{Backoff, TopicMetadata},
     error::{Error, Result},
 };
 use lane::{FinishedBatch, Lane, LaneConfig, Next, Refusal};
+use questions::{Question, question};
 use stream::ProduceStream;
 
 /// Events that may wait for the sender.
@@ -65,20 +64,6 @@ struct Route {
     stream: Option<ProduceStream>,
     backoff: Backoff,
     not_before: Option<Instant>,
-}
-
-/// A question that is asked again after a pause where it could not be answered.
-#[derive(Debug)]
-struct Question {
-    is_open: bool,
-    backoff: Backoff,
-    not_before: Option<Instant>,
-}
-
-impl Question {
-    fn may_ask(&self, now: Instant) -> bool {
-        !self.is_open && self.not_before.is_none_or(|not_before| not_before <= now)
-    }
 }
 
 /// The task of a producer.
@@ -326,20 +311,7 @@ impl Sender {
             Event::Answer { stream_id, ack } => self.answered(stream_id, ack),
             Event::Broken { stream_id, error } => self.broken(stream_id, &error),
             Event::Metadata { topic, result } => self.topic_answered(&topic, result),
-            Event::ProducerId(result) => {
-                self.id_question.is_open = false;
-                match result {
-                    Ok(producer_id) => {
-                        self.id_question.backoff.succeeded();
-                        self.producer_id = Some(producer_id);
-                    }
-                    Err(error) => {
-                        let pause = self.id_question.backoff.pause(rand::random());
-                        self.id_question.not_before = Some(Instant::now() + pause);
-                        self.note_error(|_| true, &error);
-                    }
-                }
-            }
+            Event::ProducerId(result) => self.producer_id_answered(result),
         }
     }
 
@@ -511,113 +483,6 @@ impl Sender {
             self.ask_topic(topic.as_str(), Instant::now());
         }
     }
-
-    /// Asks a broker for a topic, unless one is being asked or was just now; returns when to try again.
-    fn ask_topic(&mut self, topic: &str, now: Instant) -> Option<Instant> {
-        let shared = &self.shared;
-        let asked = self
-            .topic_questions
-            .entry(topic.to_owned())
-            .or_insert_with(|| question(shared));
-        if !asked.may_ask(now) {
-            return asked.not_before.filter(|_| !asked.is_open);
-        }
-        asked.is_open = true;
-        let (connection, events) = (Arc::clone(&shared.connection), self.event_sender.clone());
-        let (topic, deadline) = (topic.to_owned(), connection.config.request_timeout);
-        self.asking.spawn(async move {
-            let result = connection.refresh_topic(&topic, deadline).await;
-            let _ = events.send(Event::Metadata { topic, result }).await;
-        });
-        None
-    }
-
-    fn topic_answered(&mut self, topic: &str, result: Result<Arc<TopicMetadata>>) {
-        let Some(asked) = self.topic_questions.get_mut(topic) else {
-            return;
-        };
-        asked.is_open = false;
-        asked.not_before = Some(Instant::now() + asked.backoff.pause(rand::random()));
-        match result {
-            Ok(metadata) => {
-                if let Some(state) = self.shared.topic(topic) {
-                    let leads = metadata
-                        .partitions
-                        .iter()
-                        .all(|partition| partition.leader.is_some());
-                    if leads {
-                        asked.backoff.succeeded();
-                    }
-                    state.update(metadata, &self.shared.next_queue_id);
-                }
-            }
-            Err(error) if matches!(error, Error::Broker(_)) && !is_passing(&error) => {
-                self.topic_questions.remove(topic);
-                self.fail_topic(topic, &error);
-            }
-            Err(error) => self.note_error(|name| name == topic, &error),
-        }
-    }
-
-    /// Fails everything of a topic that does not exist any more.
-    fn fail_topic(&mut self, topic: &str, error: &Error) {
-        self.shared.forget_topic(topic);
-        let mut failed = Vec::new();
-        for lane in self.lanes.values_mut() {
-            if lane.topic.metadata().name.as_str() == topic {
-                failed.extend(lane.take_all());
-            }
-        }
-        failed
-            .into_iter()
-            .for_each(|batch| self.finish(batch, Err(error.clone())));
-        self.lanes.retain(|_, lane| !lane.is_idle());
-    }
-
-    fn note_error(&mut self, concerns: impl Fn(&str) -> bool, error: &Error) {
-        for queue_id in &self.active {
-            if let Some(lane) = self.lanes.get_mut(queue_id)
-                && concerns(lane.topic.metadata().name.as_str())
-            {
-                lane.last_error = Some(error.clone());
-            }
-        }
-    }
-
-    /// Asks a broker for a producer id other than `not`; returns when to try again.
-    fn ask_producer_id(&mut self, not: Option<ProducerId>, now: Instant) -> Option<Instant> {
-        if self.producer_id.map(|(id, _)| id) == not {
-            self.producer_id = None;
-        }
-        if !self.id_question.may_ask(now) {
-            return self
-                .id_question
-                .not_before
-                .filter(|_| !self.id_question.is_open);
-        }
-        self.id_question.is_open = true;
-        let (connection, events) = (
-            Arc::clone(&self.shared.connection),
-            self.event_sender.clone(),
-        );
-        self.asking.spawn(async move {
-            let deadline = connection.config.request_timeout;
-            let answer = connection
-                .call_any(
-                    "getting a producer id",
-                    deadline,
-                    Repeat::Always,
-                    |broker| {
-                        let mut client = ProducerIdServiceClient::new(broker.admin.clone());
-                        async move { client.init_producer_id(v1::InitProducerIdRequest {}).await }
-                    },
-                )
-                .await;
-            let result = answer.and_then(|(answer, broker)| read_producer_id(answer, &broker));
-            let _ = events.send(Event::ProducerId(result)).await;
-        });
-        None
-    }
 }
 
 impl Drop for Sender {
@@ -636,39 +501,6 @@ impl Drop for Sender {
                 }),
             );
         }
-    }
-}
-
-fn question(shared: &Shared) -> Question {
-    let backoff = Backoff::new(shared.config.retry_backoff);
-    Question {
-        is_open: false,
-        backoff,
-        not_before: None,
-    }
-}
-
-fn read_producer_id(
-    answer: v1::InitProducerIdResponse,
-    broker: &str,
-) -> Result<(ProducerId, ProducerEpoch)> {
-    if let Some(error) = answer.error {
-        return Err(Error::from_wire(error));
-    }
-    let epoch = i16::try_from(answer.producer_epoch)
-        .ok()
-        .filter(|epoch| *epoch >= 0);
-    match epoch {
-        Some(epoch) if answer.producer_id >= 0 => {
-            Ok((ProducerId(answer.producer_id), ProducerEpoch(epoch)))
-        }
-        _ => Err(Error::Protocol {
-            broker: broker.to_owned(),
-            reason: format!(
-                "producer id {} epoch {}",
-                answer.producer_id, answer.producer_epoch
-            ),
-        }),
     }
 }
 
@@ -706,13 +538,4 @@ fn is_about_metadata(error: &Error) -> bool {
                 | ErrorCode::ReplicaNotAvailable
         )
     )
-}
-
-/// Whether a topic that is refused now may be there in a moment.
-fn is_passing(error: &Error) -> bool {
-    error.is_retriable()
-        && !matches!(
-            error.code(),
-            Some(ErrorCode::UnknownTopicOrPartition | ErrorCode::UnknownTopicId)
-        )
 }
