@@ -75,6 +75,8 @@ pub(crate) struct Sender {
     lanes: BTreeMap<u64, Lane>,
     /// Lanes with something to do.
     active: BTreeSet<u64>,
+    /// The first lane that could not send in the last turn.
+    starved: Option<u64>,
     /// By address of the broker.
     routes: HashMap<Arc<str>, Route>,
     /// Queue ids of requests on their way.
@@ -109,6 +111,7 @@ impl Sender {
             lane_config,
             lanes: BTreeMap::new(),
             active: BTreeSet::new(),
+            starved: None,
             routes: HashMap::new(),
             requests: HashMap::new(),
             last_request_id: 0,
@@ -155,7 +158,7 @@ impl Sender {
         self.break_overdue_streams(now);
         self.refresh_topics(now);
         let mut wake_at = self.refresh_at;
-        for queue_id in self.active.iter().copied().collect::<Vec<_>>() {
+        for queue_id in self.lanes_in_turn() {
             self.expire(queue_id, now);
             let next = self.work_lane(queue_id, now);
             let Some(lane) = self.lanes.get(&queue_id) else {
@@ -177,6 +180,17 @@ impl Sender {
             .filter_map(|route| route.stream.as_ref());
         let overdue = streams.filter_map(|stream| stream.overdue_at(timeout));
         overdue.fold(wake_at, Instant::min)
+    }
+
+    /// The active lanes, from the first that found no room in its stream the last time: otherwise the
+    /// first few partitions would take all there is.
+    fn lanes_in_turn(&mut self) -> Vec<u64> {
+        let first = self.starved.take().unwrap_or(0);
+        self.active
+            .range(first..)
+            .chain(self.active.range(..first))
+            .copied()
+            .collect()
     }
 
     /// Asks for all topics now and then: they may have more partitions.
@@ -202,6 +216,7 @@ impl Sender {
                 return self.ask_topic(metadata.name.as_str(), now);
             };
             if let Err(retry_at) = self.ready_stream(&leader.address, now) {
+                self.starved = self.starved.or(Some(queue_id));
                 return retry_at;
             }
             let lane = self.lanes.get_mut(&queue_id)?;
