@@ -56,6 +56,8 @@ struct Handles {
     indexed_bytes: u64,
     /// The index files did not fit the log and wait for a rebuild.
     index_damaged: bool,
+    /// Its files belong to somebody else now: nothing is opened or written by name any more.
+    abandoned: bool,
 }
 
 /// Where bytes of a segment come from.
@@ -210,6 +212,9 @@ impl Segment {
             return Ok(Arc::clone(file));
         }
         let permit = self.open_segments.open_permit().ok_or_else(exhausted)?;
+        if self.handles().abandoned {
+            return Err(abandoned());
+        }
         let file = self.io.open(&self.log_path(), OpenMode::Write)?;
         let mut handles = self.handles();
         if let Some((file, _)) = &handles.file {
@@ -280,6 +285,9 @@ impl Segment {
     ) -> io::Result<T> {
         let mut handles = self.handles();
         if handles.transactions.is_none() {
+            if handles.abandoned {
+                return Err(abandoned());
+            }
             let path = self.path_of(FileKind::TransactionIndex);
             let bytes = crate::frame::read_file(&*self.io, &path)?.unwrap_or_default();
             let mut index = TransactionIndex::decode(&bytes)
@@ -307,10 +315,22 @@ impl Segment {
 
     /// Writes index entries that wait in memory.
     pub(crate) fn write_pending_indexes(&self) -> io::Result<()> {
-        match &mut self.handles().indexes {
-            Some(indexes) => self.write_pending(indexes),
-            None => Ok(()),
+        match &mut *self.handles() {
+            Handles {
+                indexes: Some(indexes),
+                abandoned: false,
+                ..
+            } => self.write_pending(indexes),
+            _ => Ok(()),
         }
+    }
+
+    /// Its names go to somebody else: by a truncation, or a deletion after which a namesake may come.
+    /// Handles and maps that are open stay valid.
+    pub(crate) fn abandon(&self) {
+        let mut handles = self.handles();
+        handles.abandoned = true;
+        handles.indexes = None;
     }
 
     fn write_pending(&self, indexes: &mut SegmentIndexes) -> io::Result<()> {
@@ -323,6 +343,10 @@ impl Segment {
 
     fn load_indexes(&self, handles: &mut Handles) -> io::Result<()> {
         if handles.indexes.is_some() {
+            return Ok(());
+        }
+        if handles.abandoned {
+            handles.indexes = Some(Box::new(self.empty_indexes()));
             return Ok(());
         }
         let meta = self.meta();
@@ -382,12 +406,15 @@ impl Segment {
         if self.is_dirty() || handles.file.is_none() {
             return false;
         }
+        let abandoned = handles.abandoned;
         if let Some(indexes) = &mut handles.indexes
+            && !abandoned
             && self.write_pending(indexes).is_err()
         {
             return false;
         }
         let given_up = std::mem::take(&mut *handles);
+        handles.abandoned = abandoned;
         drop(handles);
         drop(given_up);
         true
@@ -403,7 +430,7 @@ impl Segment {
     }
 
     /// Gives reserved blocks beyond the published bytes back. Maps never reach beyond those.
-    pub(crate) fn trim(self: &Arc<Self>) -> io::Result<()> {
+    pub(crate) fn release_reserved(self: &Arc<Self>) -> io::Result<()> {
         let size_bytes = self.size_bytes();
         self.open_file()?.set_len(size_bytes)
     }
@@ -416,11 +443,14 @@ impl Segment {
         meta: SegmentMeta,
     ) -> io::Result<Arc<Self>> {
         let file = self.open_file()?;
+        let permit = self.open_segments.open_permit().ok_or_else(exhausted)?;
         let cut = Self::new(deps, meta);
+        // A flush that still works on this segment keeps its own handle.
         cut.dirty.store(self.is_dirty(), Ordering::Release);
-        cut.handles().file = self.handles().file.take();
+        cut.handles().file = Some((Arc::clone(&file), permit));
         cut.touch();
         cut.open_segments.register(&cut);
+        self.abandon();
         *self.lock_stale_tail() = Some((file, meta.size_bytes));
         Ok(cut)
     }
@@ -438,6 +468,13 @@ impl Segment {
     fn lock_meta(&self) -> MutexGuard<'_, SegmentMeta> {
         self.meta.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+fn abandoned() -> io::Error {
+    io::Error::new(
+        io::ErrorKind::NotFound,
+        "the segment was truncated away or deleted",
+    )
 }
 
 /// The last reader of a truncated segment is gone: its stale batches can be cut off. The log is right

@@ -50,6 +50,21 @@ impl PartitionLog {
         if let Err(error) = self.finish_sealed() {
             tracing::warn!(partition = %self.name, %error, "recovery point waits for a sealed segment");
         }
+        let settled = self.raise_recovery_point();
+        if let Some(active) = self.view().segments.last() {
+            // A hint: what cannot be written now is written later or rebuilt.
+            let _ = active.write_pending_indexes();
+        }
+        settled
+    }
+
+    /// Notes how far everything is durable; true when that is the log's end.
+    fn raise_recovery_point(&self) -> bool {
+        // Neither a truncation nor a deletion comes between the positions and the note.
+        let _turn = self.wait_recovery_turn();
+        if self.is_deleted() {
+            return true;
+        }
         let unfinished = self
             .sealing()
             .first()
@@ -57,10 +72,6 @@ impl PartitionLog {
         let positions = self.positions();
         let point = unfinished.map_or(positions.flushed, |base| base.min(positions.flushed));
         self.directory.set_recovery_point(&self.name, point);
-        if let Some(active) = self.view().segments.last() {
-            // A hint: what cannot be written now is written later or rebuilt.
-            let _ = active.write_pending_indexes();
-        }
         point == positions.log_end
     }
 
@@ -93,6 +104,10 @@ impl PartitionLog {
     pub(super) fn finish_sealed(&self) -> io::Result<()> {
         let mut manifest = self.manifest();
         loop {
+            // Deleted meanwhile: its names may be a namesake's.
+            if self.is_deleted() {
+                return Ok(());
+            }
             let flushed = self.positions().flushed;
             let next = {
                 let mut waiting = self.sealing();
@@ -121,6 +136,10 @@ impl PartitionLog {
             sealed: true,
         });
         self.store_manifest(manifest)
+    }
+
+    fn is_deleted(&self) -> bool {
+        self.closed.load(std::sync::atomic::Ordering::Acquire)
     }
 
     /// Whether a segment still belongs to the log.

@@ -34,7 +34,7 @@ impl PartitionLog {
         }
         if let Ok(mut writer) = self.writer()
             && writer.allocated_bytes > writer.active.size_bytes()
-            && writer.active.trim().is_ok()
+            && writer.active.release_reserved().is_ok()
         {
             writer.allocated_bytes = writer.active.size_bytes();
             writer.allocation_step = 0;
@@ -105,7 +105,7 @@ impl PartitionLog {
         let active = std::sync::Arc::clone(&writer.active);
         let failed = |error| self.write_failed("close", &active.log_path(), error);
         active.seal_indexes().map_err(failed)?;
-        active.trim().map_err(failed)?;
+        active.release_reserved().map_err(failed)?;
         self.finish_sealed().map_err(failed)?;
         let log_end = self.positions().log_end;
         self.store_producers(log_end, &writer.producers)
@@ -157,6 +157,13 @@ impl PartitionLog {
             .lock()
             .unwrap_or_else(std::sync::PoisonError::into_inner);
         *writer = Writer::Closed;
+        // What works on its files by name ends first: a namesake may come at once.
+        let turn = self.flush.wait_turn();
+        let manifest = self.manifest();
+        let recovery_turn = self.wait_recovery_turn();
+        for segment in self.view().segments.iter() {
+            segment.abandon();
+        }
         let deleted = self.directory.path().join(self.deleted_name());
         let io = &**self.directory.io();
         self.directory
@@ -165,8 +172,8 @@ impl PartitionLog {
                 io.sync_dir(self.directory.path())
             })
             .map_err(|error| StorageError::io("rename", &self.path, error))?;
-        drop(writer);
         self.directory.forget_recovery_point(&self.name);
+        drop((recovery_turn, turn, manifest, writer));
         self.directory.tail_cache.clear(&self.tail);
         self.flush.give_up(&self.directory.unflushed_bytes);
         self.directory.background.remove_later(deleted);

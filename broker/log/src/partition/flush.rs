@@ -4,7 +4,7 @@ use std::{
     io,
     path::PathBuf,
     sync::{
-        Arc, Mutex,
+        Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::{Duration, Instant},
@@ -36,6 +36,11 @@ pub(super) struct FlushProgress {
 }
 
 impl FlushProgress {
+    /// Waits for a flush that is under way; none starts while the guard is held.
+    pub(super) fn wait_turn(&self) -> MutexGuard<'_, ()> {
+        self.turn.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     pub(super) fn directory_changed(&self) {
         self.directory_changed.store(true, Ordering::Release);
     }

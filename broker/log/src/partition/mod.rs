@@ -40,7 +40,8 @@ use std::{
     fmt, io,
     path::Path,
     sync::{
-        Arc, Mutex, OnceLock, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard, Weak,
+        Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard,
+        Weak,
         atomic::{AtomicBool, Ordering},
     },
 };
@@ -80,6 +81,8 @@ pub struct PartitionLog {
     sealing: Mutex<Vec<Sealing>>,
     /// Locked while it is written; never with the writer's lock asked for inside.
     manifest: Mutex<Manifest>,
+    /// Held while the recovery point is derived from the positions, and by whoever lowers it.
+    recovery_turn: Mutex<()>,
     flush: FlushProgress,
     ticket: FlushTicket,
     tail: Arc<PartitionTail>,
@@ -224,6 +227,12 @@ impl PartitionLog {
         }
         drop(self.writer()?);
         Ok(self.view().clone())
+    }
+
+    fn wait_recovery_turn(&self) -> MutexGuard<'_, ()> {
+        self.recovery_turn
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
     fn segment_deps(&self) -> SegmentDeps {

@@ -129,6 +129,7 @@ impl PartitionLog {
             writer: Mutex::new(writer),
             sealing: Mutex::default(),
             manifest: Mutex::default(),
+            recovery_turn: Mutex::default(),
             flush: FlushProgress::default(),
             ticket: FlushTicket::default(),
             tail: Arc::default(),

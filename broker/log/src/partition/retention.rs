@@ -112,6 +112,7 @@ impl PartitionLog {
             removed
         });
         for segment in &removed {
+            segment.abandon();
             if let Some(error) = segment.remove_files() {
                 // The file is below log_start: the next start removes what is left of it.
                 tracing::warn!(partition = %self.name, %error, "cannot remove a segment's file");

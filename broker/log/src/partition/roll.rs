@@ -85,7 +85,7 @@ impl PartitionLog {
         let old = Arc::clone(&writer.active);
         let new = self.create_segment(base_offset)?;
         hooks::reached(hooks::Phase::Roll);
-        if let Err(error) = old.seal_indexes().and_then(|()| old.trim()) {
+        if let Err(error) = old.seal_indexes().and_then(|()| old.release_reserved()) {
             new.remove_files();
             return Err(self.write_failed("seal", &old.log_path(), error));
         }

@@ -31,7 +31,7 @@ use crate::{
 use super::{PartitionLog, checkpoint::Sealing, view::View, writer::WriterGuard};
 
 /// What is appended to the name of a file that was truncated away.
-pub(crate) const DELETED_EXTENSION: &str = "deleted";
+const DELETED_EXTENSION: &str = "deleted";
 
 /// The part of a segment that a truncation keeps.
 struct Kept {
@@ -66,10 +66,11 @@ impl PartitionLog {
             drop(writer);
             return self.truncate_fully_and_start_at(kept.meta.end_offset());
         }
+        let turn = self.wait_recovery_turn();
         self.directory
             .lower_recovery_point(&self.name, kept.meta.end_offset())?;
         self.replace_tail(&mut writer, &view, index, kept)?;
-        drop(writer);
+        drop((turn, writer));
         self.notify();
         Ok(())
     }
@@ -81,6 +82,7 @@ impl PartitionLog {
     pub fn truncate_fully_and_start_at(&self, offset: Offset) -> Result<(), StorageError> {
         let mut writer = self.writer()?;
         let view = self.view().clone();
+        let turn = self.wait_recovery_turn();
         self.directory
             .lower_recovery_point(&self.name, Offset::ZERO)?;
         for segment in view.segments.iter().rev() {
@@ -112,7 +114,7 @@ impl PartitionLog {
             view.segments = Arc::new(vec![active]);
         });
         self.directory.set_recovery_point(&self.name, offset);
-        drop(writer);
+        drop((turn, writer));
         self.notify();
         Ok(())
     }
@@ -285,6 +287,7 @@ impl PartitionLog {
     /// removed in the background.
     fn rename_away(&self, segment: &Arc<Segment>) -> Result<(), StorageError> {
         let io = self.directory.io();
+        segment.abandon();
         for kind in FileKind::ALL {
             if matches!(kind, FileKind::Snapshot | FileKind::Producers) {
                 continue;
@@ -298,6 +301,24 @@ impl PartitionLog {
             }
         }
         Ok(())
+    }
+
+    /// Removes what a stop left of files that were truncated away.
+    pub(super) fn remove_renamed_files(&self) {
+        let io = self.directory.io();
+        let Ok(entries) = io.list_dir(&self.path) else {
+            return;
+        };
+        for entry in entries {
+            if entry
+                .name
+                .extension()
+                .is_some_and(|extension| extension == DELETED_EXTENSION)
+            {
+                // What cannot be removed is found again at the next start.
+                let _ = io.remove_file(&self.path.join(&entry.name));
+            }
+        }
     }
 
     fn remove_snapshots_from(&self, offset: Offset) {

@@ -188,6 +188,7 @@ impl PartitionLog {
                 .last()
                 .expect("recovery leaves at least one segment"),
         );
+        self.remove_renamed_files();
         self.publish(|view| {
             view.positions = Positions {
                 log_start: recovered.log_start,

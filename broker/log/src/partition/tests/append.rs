@@ -359,7 +359,7 @@ fn transactions_hold_back_last_stable_until_their_marker_is_below_the_high_water
 }
 
 #[test]
-fn flush_messages_asks_for_a_flush_before_the_acknowledgement() {
+fn a_count_of_unflushed_records_asks_for_a_flush_before_the_acknowledgement() {
     let directory = directory(&memory());
     let config = LogConfig {
         flush_messages: Some(3),

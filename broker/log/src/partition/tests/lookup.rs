@@ -196,3 +196,33 @@ fn batches_before_a_corrupt_one_are_served_and_it_is_named() {
         "the rest is readable"
     );
 }
+
+#[test]
+fn a_file_cut_by_another_process_fails_reads_of_it_and_nothing_else() {
+    let dir = tempfile::tempdir().unwrap();
+    let io = std::sync::Arc::new(crate::io::DiskIo);
+    let directory = crate::DataDirectory::open(io.clone(), dir.path(), limits(), BOOT).unwrap();
+    let log = create(&directory, config());
+    for number in 0..20 {
+        append(&log, &[&format!("{number}: {}", "x".repeat(40))]);
+    }
+    forget_tail(&log);
+    let request = ReadRequest {
+        offset: Offset::ZERO,
+        max_bytes: 1 << 20,
+        end_exclusive: Offset::MAX,
+    };
+    let mapped = log.read(&request).unwrap();
+    let path = FileKind::Log.path(log.path(), offset(0));
+    let file = io.open(&path, OpenMode::Write).unwrap();
+    file.set_len(0).unwrap();
+    let error = mapped.load().unwrap_err();
+    assert!(matches!(
+        error,
+        ReadError::Storage(StorageError::Corrupt { .. })
+    ));
+    assert!(read_at(&log, 0).is_err());
+    let next = log.view().segments[1].base_offset().get();
+    assert_eq!(read_at(&log, next).unwrap()[0].0, next);
+    append(&log, &["still served"]);
+}

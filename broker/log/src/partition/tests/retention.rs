@@ -137,7 +137,12 @@ fn a_deleted_partition_leaves_nothing_and_its_name_is_free_at_once() {
     assert!(log.append(batch(&["x"]), &context()).is_err());
     let again = create(&directory, config());
     append(&again, &["y"]);
+    // What is left of the old one touches nothing of its namesake.
+    assert!(log.checkpoint());
+    drop(log);
     directory.checkpoint().unwrap();
+    assert_eq!(records(&again, 0), vec![(0, "y".to_owned())]);
+    assert_eq!(directory.recovery_point("flights-0"), Some(offset(1)));
     let names: Vec<_> = io.list_dir(DIR.as_ref()).unwrap();
     let directories: Vec<_> = names.iter().filter(|entry| entry.is_dir).collect();
     assert_eq!(directories.len(), 1, "{names:?}");

@@ -58,6 +58,12 @@ fn truncated_records_do_not_come_back_after_a_kill() {
     }
     let directory = directory(&io);
     let log = reopen(&directory, small_segments());
+    let names = io.list_dir(log.path()).unwrap();
+    let leftover = |name: &std::path::Path| name.extension().is_some_and(|it| it == "deleted");
+    assert!(
+        !names.iter().any(|entry| leftover(&entry.name)),
+        "{names:?}"
+    );
     let found = records(&log, 0);
     assert_eq!(found.len(), 5);
     assert_eq!(found[4], (4, "new 4".to_owned()));
