@@ -272,6 +272,6 @@ fn append_hint(error: &AppendError) -> &'static str {
         AppendError::UnflushedBytes { .. } => {
             "retry: the disk is behind; or raise limits.unflushed_bytes_max"
         }
-        _ => "",
+        _ => "docs/design/native-api.md says what a batch may hold",
     }
 }

@@ -76,6 +76,7 @@ async fn nothing_is_sent_beyond_the_credit_and_one_batch() {
     let size = batch(&[&value]).len() as u64;
     producer.produce(&other, batch(&[b"after"])).await;
     let mut fetcher = Fetcher::open(&channel).await;
+    assert!(fetcher.opened.credit_bytes_max >= MIB && fetcher.opened.partitions_max > 2);
     fetcher.add(1, &topic, 0, 1).await;
     fetcher.data().await;
     let first = fetcher.data().await;

@@ -21,7 +21,10 @@ mod producer_ids;
 mod topics;
 mod wire;
 
-use std::sync::Arc;
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use millstream_proto::grpc::{FILE_DESCRIPTOR_SET, v1};
 use tokio::{net::TcpListener, runtime};
@@ -41,6 +44,8 @@ const CONNECTION_WINDOW_BYTES: u32 = 16 << 20;
 const FRAME_BYTES_MAX: u32 = 256 << 10;
 /// Streams that a client opened and reset before they were served (rapid reset, CVE-2023-44487).
 const PENDING_RESETS_MAX: usize = 32;
+/// How long clients may take to close their connections once a shutdown has begun.
+const CLOSE_GRACE: Duration = Duration::from_secs(1);
 /// Bytes of request headers.
 const HEADER_BYTES_MAX: u32 = 16 << 10;
 
@@ -120,11 +125,26 @@ pub async fn serve(
         ))
         .add_service(health)
         .add_service(reflection);
+    let grace = left_open(shutdown.clone());
     let begun = async move {
         shutdown.begun().await;
         report_not_serving(&health_reporter).await;
     };
-    Ok(router.serve_with_incoming_shutdown(incoming, begun).await?)
+    tokio::select! {
+        ended = router.serve_with_incoming_shutdown(incoming, begun) => Ok(ended?),
+        // Streams have ended by themselves; whoever still holds a connection does not hold us up.
+        () = grace => Ok(()),
+    }
+}
+
+/// Resolves when the shutdown has begun and clients had time to close their connections.
+async fn left_open(shutdown: Shutdown) {
+    shutdown.begun().await;
+    let until = shutdown.deadline();
+    let left = until.map_or(CLOSE_GRACE, |until| {
+        until.saturating_duration_since(Instant::now())
+    });
+    tokio::time::sleep(CLOSE_GRACE.min(left / 2)).await;
 }
 
 macro_rules! for_each_service {

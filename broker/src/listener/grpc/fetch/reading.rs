@@ -41,7 +41,7 @@ impl FetchLimits {
             return Ok(());
         }
         Err(ServiceError::invalid_request(
-            format!("fetch stream reads {count} partitions, at most {max} are allowed"),
+            format!("fetch stream reads {count} partition(s) already, at most {max} are allowed"),
             "remove some, open another stream, or raise limits.fetch_stream_partitions_max",
         ))
     }
