@@ -44,6 +44,8 @@ pub struct DataDirectory {
     io: Arc<dyn LogIo>,
     limits: LogLimits,
     boot_id: BootId,
+    /// The boot in which the recovery points were written before.
+    last_boot: Option<BootId>,
     pub(crate) open_segments: Arc<OpenSegments>,
     pub(crate) tail_cache: TailCache,
     pub(crate) counters: Counters,
@@ -76,7 +78,15 @@ impl DataDirectory {
         boot_id: BootId,
     ) -> Result<Arc<Self>, StorageError> {
         let clean = tolerate(CleanShutdown::load(&*io, path))?.unwrap_or_default();
-        let table = tolerate(RecoveryPoints::load(&*io, path))?.unwrap_or_default();
+        let mut table = tolerate(RecoveryPoints::load(&*io, path))?.unwrap_or_default();
+        let last_boot = table.boot_id();
+        if enter_boot(&*io, path, &mut table, boot_id)
+            .map_err(|error| StorageError::io("list", path, error))?
+        {
+            table
+                .store(&*io, path)
+                .map_err(|error| StorageError::io("write recovery points in", path, error))?;
+        }
         CleanShutdown::remove(&*io, path).map_err(|error| {
             StorageError::io("remove the clean-shutdown marker of", path, error)
         })?;
@@ -96,6 +106,7 @@ impl DataDirectory {
             io,
             limits,
             boot_id,
+            last_boot,
             clean,
         });
         directory.open_segments.serve(&directory);
@@ -208,8 +219,15 @@ impl DataDirectory {
         match self.lock_points().table.get(name) {
             Some(point) if point.boot_id == self.boot_id => (Boot::Same, point.offset),
             Some(point) => (Boot::Other, point.offset),
+            None if self.last_boot == Some(self.boot_id) => (Boot::Same, Offset::ZERO),
             None => (Boot::Unknown, Offset::ZERO),
         }
+    }
+
+    /// Whether the broker ran on this directory before in this boot.
+    pub(crate) fn ran_in_this_boot(&self) -> bool {
+        self.last_boot
+            .is_none_or(|last_boot| last_boot == self.boot_id)
     }
 
     /// Notes a partition's recovery point for the next write of the table.
@@ -379,4 +397,40 @@ impl std::fmt::Display for PartitionLog {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         self.partition().fmt(f)
     }
+}
+
+/// Notes in the table that it is of this boot from now on, so that a partition which is created
+/// before its next write is known to be, too. Partitions that are not in it are of the boot before,
+/// and entered as such; where that is not known nothing is noted. True when the table changed.
+fn enter_boot(
+    io: &dyn LogIo,
+    path: &Path,
+    table: &mut RecoveryPoints,
+    boot_id: BootId,
+) -> io::Result<bool> {
+    if table.boot_id() == Some(boot_id) {
+        return Ok(false);
+    }
+    let entries = io.list_dir(path)?;
+    let unlisted = entries
+        .iter()
+        .filter(|entry| entry.is_dir)
+        .filter_map(|entry| entry.name.to_str())
+        .filter(|name| table.get(name).is_none())
+        .map(str::to_owned)
+        .collect::<Vec<_>>();
+    match table.boot_id() {
+        Some(before) => {
+            for name in unlisted {
+                let point = RecoveryPoint {
+                    offset: Offset::ZERO,
+                    boot_id: before,
+                };
+                table.set(&name, point);
+            }
+        }
+        None if unlisted.is_empty() => {}
+        None => return Ok(false),
+    }
+    Ok(table.set_boot_id(boot_id))
 }

@@ -14,11 +14,12 @@
 use std::{
     io::{self, IoSlice},
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
 use bytes::{Buf, BufMut};
 
-use crate::io::{LogIo, OpenMode};
+use crate::io::{LogFile, LogIo, OpenMode};
 
 /// First bytes of every framed file.
 pub const MAGIC: [u8; 4] = *b"MLSF";
@@ -302,14 +303,25 @@ pub(crate) fn replace_file_pausing(
     written: impl FnOnce(),
 ) -> io::Result<()> {
     let beside = beside(path);
-    let file = io.open(&beside, OpenMode::Create)?;
-    file.set_len(0)?;
+    let file = create_anew(io, &beside)?;
     file.write_all_at(&[IoSlice::new(bytes)], 0)?;
     file.sync_data()?;
     drop(file);
     written();
     io.rename(&beside, path)?;
     io.sync_dir(parent(path))
+}
+
+/// Creates a file; one that a crash left is replaced, never written to: what of it failed to be
+/// flushed must not mix with the new content.
+pub(crate) fn create_anew(io: &dyn LogIo, path: &Path) -> io::Result<Arc<dyn LogFile>> {
+    match io.open(path, OpenMode::CreateNew) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+            io.remove_file(path)?;
+            io.open(path, OpenMode::CreateNew)
+        }
+        other => other,
+    }
 }
 
 /// Removes a file durably; no error when there is none.

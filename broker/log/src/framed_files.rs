@@ -41,12 +41,14 @@ fn manifest() -> Manifest {
             sealed: base < 20,
         });
     }
+    manifest.set_cut(offset(30), 4_711);
     manifest
 }
 
 fn recovery_points() -> RecoveryPoints {
     let mut points = RecoveryPoints::new();
     let boot_id = BootId::from_text("01234567-89ab-cdef-0123-456789abcdef\n").unwrap();
+    points.set_boot_id(boot_id);
     for (name, at) in [("flights-0", 5), ("a.b_c-12", i64::MAX)] {
         points.set(
             name,

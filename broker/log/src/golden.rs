@@ -74,6 +74,7 @@ fn recover(io: &MemoryIo, index_interval_bytes: u32) -> Recovered {
     let input = RecoveryInput {
         recovery_point: Offset::ZERO,
         boot: Boot::Other,
+        ran_in_this_boot: false,
         compacted: true,
         durability: Durability::Fsync,
         index_interval_bytes,

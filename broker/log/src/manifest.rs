@@ -5,14 +5,16 @@
 //! segment is sealed and at a clean close, when the active segment is in it, too, marked as such.
 //!
 //! ```text
-//! payload: | count u32 | entries of 65 bytes |
+//! payload: | count u32 | entries of 65 bytes | count u32 | cuts: base offset i64, size u64 |
 //! entry:   | base offset i64 | size u64 | last offset i64, -1 none | largest timestamp i64 |
 //!          | its offset i64 | sealed u8 | CRC-32 of .log, .index, .timeindex, .txnindex: u32 each |
 //!          | bytes of .index u32 | bytes of .timeindex u32 |
 //! ```
+//! A cut is where a truncation ended a segment whose file may still be longer: the stale batches
+//! behind it are valid, and only this tells that they are gone when the next segment is gone, too.
 //! Big-endian, in order of base offset. The CRCs cover the whole files: `size` bytes of the `.log`.
 
-use std::{io, path::Path};
+use std::{collections::BTreeMap, io, path::Path};
 
 use bytes::{Buf, BufMut};
 use millstream_proto::Offset;
@@ -66,6 +68,7 @@ pub struct ManifestEntry {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Manifest {
     entries: Vec<ManifestEntry>,
+    cuts: BTreeMap<Offset, u64>,
 }
 
 impl Manifest {
@@ -74,6 +77,7 @@ impl Manifest {
     pub const fn new() -> Self {
         Self {
             entries: Vec::new(),
+            cuts: BTreeMap::new(),
         }
     }
 
@@ -89,8 +93,36 @@ impl Manifest {
         self.entries.get(self.search(base_offset).ok()?)
     }
 
+    /// Where a truncation ended the segment with this base offset, in bytes.
+    #[must_use]
+    pub fn cut(&self, base_offset: Offset) -> Option<u64> {
+        self.cuts.get(&base_offset).copied()
+    }
+
+    /// Notes where a truncation ends a segment.
+    pub fn set_cut(&mut self, base_offset: Offset, size_bytes: u64) {
+        self.cuts.insert(base_offset, size_bytes);
+    }
+
+    /// Forgets where segments with base offset `from` or above were ended, as their files are gone;
+    /// returns whether there were any.
+    pub fn forget_cuts_from(&mut self, from: Offset) -> bool {
+        !self.cuts.split_off(&from).is_empty()
+    }
+
+    /// Bytes of the `.log` with this base offset that count, where the manifest knows: whatever
+    /// follows in the file is a stale tail.
+    #[must_use]
+    pub fn size_bytes_max(&self, base_offset: Offset) -> Option<u64> {
+        let sealed = self.get(base_offset).filter(|entry| entry.sealed);
+        sealed
+            .map(|entry| entry.meta.size_bytes)
+            .or_else(|| self.cut(base_offset))
+    }
+
     /// Puts an entry in, replacing one with the same base offset.
     pub fn insert(&mut self, entry: ManifestEntry) {
+        self.cuts.remove(&entry.meta.base_offset);
         match self.search(entry.meta.base_offset) {
             Ok(index) => {
                 if let Some(present) = self.entries.get_mut(index) {
@@ -133,6 +165,11 @@ impl Manifest {
             bytes.put_u32(checksums.offset_index_bytes);
             bytes.put_u32(checksums.time_index_bytes);
         }
+        bytes.put_u32(u32::try_from(self.cuts.len()).unwrap_or(u32::MAX));
+        for (base_offset, size_bytes) in &self.cuts {
+            bytes.put_i64(base_offset.get());
+            bytes.put_u64(*size_bytes);
+        }
         bytes
     }
 
@@ -145,6 +182,10 @@ impl Manifest {
                 .last()
                 .is_none_or(|last| last.meta.base_offset < entry.meta.base_offset);
             manifest.entries.push(in_order.then_some(entry)?);
+        }
+        for _ in 0..payload.try_get_u32().ok()? {
+            let base_offset = Offset::new(payload.try_get_i64().ok()?)?;
+            manifest.set_cut(base_offset, payload.try_get_u64().ok()?);
         }
         (!payload.has_remaining()).then_some(manifest)
     }

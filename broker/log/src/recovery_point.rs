@@ -5,7 +5,7 @@
 //! flushed, directory entries included. It trails the flushed offsets by a bounded time and size.
 //!
 //! ```text
-//! payload: | count u32 | entries |
+//! payload: | boot id of the last write, 16 bytes | count u32 | entries |
 //! entry:   | offset i64 | boot id, 16 bytes | name length u16 | directory name |
 //! ```
 
@@ -64,6 +64,7 @@ pub struct RecoveryPoint {
 /// Recovery points of a data directory, by name of the partition's directory.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct RecoveryPoints {
+    boot_id: Option<BootId>,
     points: BTreeMap<String, RecoveryPoint>,
 }
 
@@ -72,8 +73,21 @@ impl RecoveryPoints {
     #[must_use]
     pub const fn new() -> Self {
         Self {
+            boot_id: None,
             points: BTreeMap::new(),
         }
+    }
+
+    /// The boot in which the file was written last: that of a partition which is not in it, as it
+    /// was created after that.
+    #[must_use]
+    pub const fn boot_id(&self) -> Option<BootId> {
+        self.boot_id
+    }
+
+    /// Sets the boot in which the file is written; returns whether it changed.
+    pub fn set_boot_id(&mut self, boot_id: BootId) -> bool {
+        self.boot_id.replace(boot_id) != Some(boot_id)
     }
 
     /// The recovery point of a partition's directory.
@@ -105,6 +119,7 @@ impl RecoveryPoints {
 
     fn payload(&self) -> io::Result<Vec<u8>> {
         let mut bytes = Vec::new();
+        bytes.put_slice(&self.boot_id.map_or([0; 16], |boot_id| boot_id.0));
         bytes.put_u32(u32::try_from(self.points.len()).map_err(io::Error::other)?);
         for (name, point) in &self.points {
             bytes.put_i64(point.offset.get());
@@ -117,6 +132,9 @@ impl RecoveryPoints {
 
     fn from_payload(mut payload: &[u8]) -> Option<Self> {
         let mut points = Self::new();
+        let mut boot_id = [0; 16];
+        payload.try_copy_to_slice(&mut boot_id).ok()?;
+        points.boot_id = (boot_id != [0; 16]).then_some(BootId(boot_id));
         for _ in 0..payload.try_get_u32().ok()? {
             let offset = Offset::new(payload.try_get_i64().ok()?)?;
             let mut boot_id = [0; 16];

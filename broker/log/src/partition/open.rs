@@ -78,6 +78,7 @@ impl PartitionLog {
             durability: config.durability,
             index_interval_bytes: config.index_interval_bytes,
             now_ms,
+            ran_in_this_boot: directory.ran_in_this_boot(),
             compacted: config.cleanup_compact,
             topic_id: Some(topic_id),
         };

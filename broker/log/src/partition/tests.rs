@@ -7,4 +7,5 @@ mod limits;
 mod lookup;
 mod model;
 mod retention;
+mod schedule;
 mod truncate;

@@ -6,8 +6,9 @@
 //!                             └ same file, ends where D begins; its stale tail is cut off
 //!                               once the last reader of the old B is gone
 //! ```
-//! The recovery point is lowered first, durably: whatever a crash leaves in between is above it, and
-//! a segment ends where the next one begins in recovery, too.
+//! The recovery point is lowered and the manifest forgets what goes first, both durably: whatever a
+//! crash leaves in between is above them, and a segment ends where the next one begins in recovery,
+//! too. A segment that the manifest still vouched for would come back whole instead.
 
 use std::{path::PathBuf, sync::Arc};
 
@@ -69,6 +70,7 @@ impl PartitionLog {
         let turn = self.wait_recovery_turn();
         self.directory
             .lower_recovery_point(&self.name, kept.meta.end_offset())?;
+        self.note_cut_in_manifest(&kept.meta)?;
         self.replace_tail(&mut writer, &view, index, kept)?;
         drop((turn, writer));
         self.notify();
@@ -85,9 +87,11 @@ impl PartitionLog {
         let turn = self.wait_recovery_turn();
         self.directory
             .lower_recovery_point(&self.name, Offset::ZERO)?;
+        self.note_cut_in_manifest(&SegmentMeta::empty(Offset::ZERO))?;
         for segment in view.segments.iter().rev() {
             self.rename_away(segment)?;
         }
+        self.forget_cuts_from(Offset::ZERO)?;
         let active = self.create_segment(offset)?;
         let io = &**self.directory.io();
         self.directory
@@ -99,11 +103,6 @@ impl PartitionLog {
         self.remove_snapshots_from(Offset::ZERO);
         self.sync_directory()?;
         self.sealing().clear();
-        let mut manifest = self.manifest();
-        manifest.retain(|_| false);
-        self.store_manifest(&manifest)
-            .map_err(|error| self.write_failed("truncate", &self.path, error))?;
-        drop(manifest);
         writer.switch_to(Arc::clone(&active));
         writer.producers = ProducerState::new();
         self.directory.tail_cache.clear(&self.tail);
@@ -117,6 +116,35 @@ impl PartitionLog {
         drop((turn, writer));
         self.notify();
         Ok(())
+    }
+
+    /// Takes the segments out of the manifest that reach beyond the kept part, and notes where that
+    /// ends its file. Durable.
+    fn note_cut_in_manifest(&self, kept: &SegmentMeta) -> Result<(), StorageError> {
+        let mut manifest = self.manifest();
+        let before = manifest.clone();
+        manifest.retain(|entry| entry.meta.end_offset() <= kept.end_offset());
+        let is_vouched = manifest.get(kept.base_offset).is_some();
+        if kept.size_bytes > 0 && !is_vouched {
+            manifest.set_cut(kept.base_offset, kept.size_bytes);
+        }
+        if *manifest == before {
+            return Ok(());
+        }
+        self.store_manifest(&manifest)
+            .map_err(|error| self.write_failed("truncate", &self.path, error))
+    }
+
+    /// Forgets where files were ended that are renamed away, once that is durable and before others
+    /// get their names.
+    fn forget_cuts_from(&self, offset: Offset) -> Result<(), StorageError> {
+        let mut manifest = self.manifest();
+        if !manifest.forget_cuts_from(offset) {
+            return Ok(());
+        }
+        self.sync_directory()?;
+        self.store_manifest(&manifest)
+            .map_err(|error| self.write_failed("truncate", &self.path, error))
     }
 
     /// Walks the batches of a segment that end before `offset`.
@@ -176,6 +204,7 @@ impl PartitionLog {
         for segment in view.segments.iter().skip(first_gone).rev() {
             self.rename_away(segment)?;
         }
+        self.forget_cuts_from(end)?;
         let mut segments: Vec<_> = view.segments.iter().take(first_gone).cloned().collect();
         let cut = if is_whole_segment_gone {
             None
@@ -264,11 +293,6 @@ impl PartitionLog {
             kept.iter()
                 .any(|segment| Arc::ptr_eq(segment, &sealing.segment))
         });
-        let mut manifest = self.manifest();
-        manifest.retain(|entry| entry.meta.end_offset() <= end);
-        self.store_manifest(&manifest)
-            .map_err(|error| self.write_failed("truncate", &self.path, error))?;
-        drop(manifest);
         if let Some(segment) = cut {
             self.seal_later(Sealing {
                 segment,

@@ -42,6 +42,7 @@ pub(super) fn apply(
     decided.found.report.rewritten_bytes = disk.rewrite(&decided.plan)?;
     disk.drop_others(&inventory, &decided.plan)?;
     disk.cut_and_flush(&decided.plan)?;
+    disk.forget_cuts(&mut inventory)?;
     decided.found.report.rebuilt_indexes = disk.store_indexes(&mut decided.plan)?;
     let log_end = decided.found.next_offset;
     disk.drop_producer_files(&inventory, log_end)?;
@@ -141,11 +142,7 @@ impl Disk<'_> {
 
     fn copy_beside(&self, segment: &PlannedSegment) -> Result<(), RecoveryError> {
         let path = frame::beside(&FileKind::Log.path(self.dir, segment.meta.base_offset));
-        let target = self
-            .io
-            .open(&path, OpenMode::Create)
-            .map_err(io_error("create", &path))?;
-        target.set_len(0).map_err(io_error("cut", &path))?;
+        let target = frame::create_anew(self.io, &path).map_err(io_error("create", &path))?;
         if let Some(source) = segment.source {
             let source_path = FileKind::Log.path(self.dir, source);
             let source = self
@@ -218,11 +215,22 @@ impl Disk<'_> {
                 file.set_len(segment.meta.size_bytes)
                     .map_err(io_error("cut", &path))?;
             }
-            if segment.needs_flush {
+            if segment.needs_flush || length > segment.meta.size_bytes {
                 file.sync_data().map_err(io_error("sync", &path))?;
             }
         }
         self.sync_dir()
+    }
+
+    /// What a truncation left behind an end is gone from the files now.
+    fn forget_cuts(&self, inventory: &mut Inventory) -> Result<(), RecoveryError> {
+        if !inventory.manifest.forget_cuts_from(Offset::ZERO) {
+            return Ok(());
+        }
+        inventory
+            .manifest
+            .store(self.io, self.dir)
+            .map_err(io_error("store", &self.dir.join(MANIFEST)))
     }
 
     /// Writes the indexes of walked segments where the files do not hold them already; returns how

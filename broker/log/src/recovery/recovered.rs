@@ -34,6 +34,9 @@ pub struct RecoveryInput {
     pub recovery_point: Offset,
     /// How the last run ended.
     pub boot: Boot,
+    /// Whether the broker has run before in this boot of the kernel: a flush may have failed in it
+    /// without leaving a marker, and the page cache would hide that. [`Boot::Same`] implies it.
+    pub ran_in_this_boot: bool,
     /// Whether offsets may be missing, as compaction removed their records.
     pub compacted: bool,
     /// The topic's durability: what becomes of bytes above a failed flush.

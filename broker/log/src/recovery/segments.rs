@@ -82,7 +82,11 @@ fn rules(inventory: &Inventory, input: &RecoveryInput, producers_from: Offset) -
         .as_ref()
         .map(|failure| failure.flushed_offset.max(trusted));
     let is_fsync = input.durability == Durability::Fsync;
-    let same_boot = matches!(input.boot, Boot::Same | Boot::Unknown);
+    let same_boot = match input.boot {
+        Boot::Same | Boot::Unknown => true,
+        Boot::Other => input.ran_in_this_boot,
+        Boot::Clean(_) => false,
+    };
     Rules {
         trusted,
         power_lost: input.boot == Boot::Other,
@@ -147,7 +151,7 @@ fn expected_start(inventory: &Inventory, logs: &[Offset]) -> Offset {
         (Some(log), Some(sealed)) => log.min(sealed),
         (log, sealed) => log.or(sealed).unwrap_or(Offset::ZERO),
     };
-    inventory.log_start.unwrap_or(first).max(first)
+    inventory.log_start.unwrap_or(first)
 }
 
 /// Base offsets of the segments that need no look: sealed, as long as they should be, and followed
@@ -160,15 +164,17 @@ fn vouched(
     input: &RecoveryInput,
 ) -> Result<BTreeSet<Offset>, RecoveryError> {
     let mut vouched = BTreeSet::new();
-    let next_bases = logs.iter().skip(1);
+    let next_bases = logs.iter().skip(1).map(Some).chain([None]);
     for (base, next) in logs.iter().zip(next_bases) {
         let Some(entry) = inventory.manifest.get(*base).filter(|entry| entry.sealed) else {
             continue;
         };
         let end = entry.meta.end_offset();
-        let missing_follows = inventory.manifest.get(end).is_some() && end < *next;
-        if end != *next && !missing_follows && !(input.compacted && end < *next) {
-            continue;
+        if let Some(next) = next {
+            let missing_follows = inventory.manifest.get(end).is_some() && end < *next;
+            if end != *next && !missing_follows && !(input.compacted && end < *next) {
+                continue;
+            }
         }
         let path = FileKind::Log.path(dir, *base);
         let found = io.metadata(&path).map_err(io_error("stat", &path))?;
@@ -189,6 +195,15 @@ fn walk_all(
         let is_gap = *base > walk.found.next_offset;
         if is_gap && !(walk.rules.compacted && index > 0) {
             let expected = walk.found.next_offset;
+            let before = index.checked_sub(1).and_then(|before| logs.get(before));
+            if before.is_some_and(|before| inventory.manifest.cut(*before).is_some()) {
+                walk.is_cut = true;
+                walk.found
+                    .report
+                    .truncation_reason
+                    .get_or_insert_with(|| format!("truncation to {expected} was interrupted"));
+                return Ok(());
+            }
             if walk.rules.power_lost && expected >= walk.rules.trusted {
                 walk.is_cut = true;
                 walk.found
@@ -216,6 +231,8 @@ fn walk_all(
             _ => walk.segment(WalkedFile {
                 base_offset: *base,
                 next_base: logs.get(index + 1).copied(),
+                size_bytes_max: inventory.manifest.size_bytes_max(*base),
+                is_truncated: inventory.manifest.cut(*base).is_some(),
             })?,
         }
         if walk.is_cut {
@@ -251,6 +268,11 @@ fn end_log(walk: &mut Walk<'_>, inventory: &Inventory, log_start: Offset) {
         .corrupt
         .last()
         .is_some_and(|range| range.offsets.end == end);
+    // What was sealed is not appended to: what is behind it in its file may be stale.
+    let ends_sealed = walk
+        .plan
+        .last()
+        .is_some_and(|segment| segment.walked.is_none());
     let is_suspect = inventory.flush_failure.is_some()
         && walk.plan.last().is_none_or(|segment| !segment.is_rewritten);
     let interval = walk.rules.index_interval_bytes;
@@ -266,7 +288,7 @@ fn end_log(walk: &mut Walk<'_>, inventory: &Inventory, log_start: Offset) {
         .plan
         .last()
         .is_some_and(|segment| segment.meta.base_offset == end);
-    if walk.plan.is_empty() || ends_corrupt || is_suspect {
+    if walk.plan.is_empty() || ends_corrupt || ends_sealed || is_suspect {
         if is_empty_at_end {
             walk.plan.pop();
         }

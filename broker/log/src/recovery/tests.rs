@@ -150,10 +150,10 @@ fn retries_of_five_batches_are_recognised_after_a_kill_and_a_power_cut() {
     for boot in [Boot::Same, Boot::Other] {
         let partition = Partition::new();
         let first: Vec<_> = (0..5)
-            .map(|n| idempotent_batch(n * 2, 2, n as i32 * 2))
+            .map(|n| idempotent_batch(n * 2, 2, i32::try_from(n * 2).unwrap()))
             .collect();
         let second: Vec<_> = (5..8)
-            .map(|n| idempotent_batch(n * 2, 2, n as i32 * 2))
+            .map(|n| idempotent_batch(n * 2, 2, i32::try_from(n * 2).unwrap()))
             .collect();
         partition.sealed(0, &first);
         partition.log(10, &second.concat());

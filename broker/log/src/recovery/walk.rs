@@ -100,6 +100,10 @@ pub(super) struct WalkedFile {
     pub(super) base_offset: Offset,
     /// Where the next segment begins: what is at or above it is a stale tail.
     pub(super) next_base: Option<Offset>,
+    /// Bytes of the file that count, where the manifest knows.
+    pub(super) size_bytes_max: Option<u64>,
+    /// Whether a truncation ended it: what is missing behind it is not.
+    pub(super) is_truncated: bool,
 }
 
 /// How far a segment was walked.
@@ -121,7 +125,7 @@ impl Walk<'_> {
         let length = log.len().map_err(io_error("stat", &path))?;
         let mut pass = Pass {
             path: &path,
-            scanner: BatchScanner::new(&*log, length),
+            scanner: BatchScanner::new(&*log, length.min(file.size_bytes_max.unwrap_or(u64::MAX))),
             file,
             verify_all: false,
             unverified: None,
@@ -274,6 +278,11 @@ impl Walk<'_> {
             .map(|from| format!("a flush failed after offset {from}"))
     }
 
+    /// Whether what is at an offset is dropped as its flush failed, be it readable or not.
+    fn is_dropped(&self, offset: Offset) -> bool {
+        self.rules.drop_from.is_some_and(|from| offset >= from)
+    }
+
     /// From `rewrite_from` on bytes belong into a new file: of a segment of their own, or with the
     /// few that are before them.
     fn split_for_rewrite(&mut self, position: u64, first_offset: Offset) {
@@ -344,6 +353,8 @@ impl Walk<'_> {
             file: WalkedFile {
                 base_offset: meta.base_offset,
                 next_base: Some(end),
+                size_bytes_max: None,
+                is_truncated: false,
             },
             verify_all: false,
             unverified: None,
@@ -407,6 +418,10 @@ impl Walk<'_> {
         reason: String,
     ) -> Result<Option<u64>, RecoveryError> {
         let expected = self.found.next_offset;
+        if self.is_dropped(expected) {
+            self.cut(pass, position, reason)?;
+            return Ok(None);
+        }
         let is_above = expected >= self.rules.trusted;
         let is_last = pass.file.next_base.is_none();
         let end = pass.file.next_base.unwrap_or(Offset::MAX);
@@ -450,13 +465,20 @@ impl Walk<'_> {
             None => return Ok(Ended::Done),
         };
         let is_last = pass.file.next_base.is_none();
-        if expected >= missing_to || (self.rules.compacted && !is_last) {
+        if expected >= missing_to
+            || (self.rules.compacted && !is_last)
+            || (pass.file.is_truncated && !is_last)
+        {
             return Ok(Ended::Done);
         }
         if !pass.verify_all && expected <= self.rules.trusted {
             return Ok(Ended::NeedsCrc);
         }
         let reason = format!("file ends before offset {missing_to}");
+        if self.is_dropped(expected) {
+            self.cut(pass, position, reason)?;
+            return Ok(Ended::Done);
+        }
         if expected >= self.rules.trusted && self.rules.power_lost {
             self.cut(pass, position, reason)?;
             return Ok(Ended::Done);

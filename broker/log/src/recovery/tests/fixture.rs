@@ -162,6 +162,7 @@ pub(super) fn input(recovery_point: i64, boot: Boot) -> RecoveryInput {
     RecoveryInput {
         recovery_point: offset(recovery_point),
         boot,
+        ran_in_this_boot: false,
         compacted: false,
         durability: Durability::Fsync,
         index_interval_bytes: 256,
