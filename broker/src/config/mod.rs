@@ -197,7 +197,7 @@ sections! {
         recovery_point_interval: Duration = Duration::from_secs(1);
         /// How far the recovery point may trail what is flushed, in bytes.
         recovery_point_bytes: ByteSize = ByteSize::mib(64);
-        /// Threads that recover partitions after an unclean stop; 0 for one per processor.
+        /// Threads that open and close partitions; 0 for log.flush_threads or one per processor, whichever is more.
         recovery_threads: u16 = 0;
         /// A partition that nobody used for this long gives back its files and spare disk space.
         idle_timeout: Duration = Duration::from_mins(1);

@@ -97,7 +97,10 @@ pub(super) fn close_all(
 
 fn threads(config: &Config) -> usize {
     match config.log.recovery_threads {
-        0 => std::thread::available_parallelism().map_or(1, NonZero::get),
+        // They wait for the disk more than they compute, and it takes many requests at once.
+        0 => std::thread::available_parallelism()
+            .map_or(1, NonZero::get)
+            .max(usize::from(config.log.flush_threads)),
         threads => usize::from(threads),
     }
 }
