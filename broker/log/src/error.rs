@@ -82,7 +82,7 @@ impl StorageError {
 }
 
 /// Why a batch was not appended. Nothing of it is in the log, unless
-/// [`AppendError::may_have_happened`].
+/// [`AppendError::may_have_happened`] says so.
 #[derive(Debug, Clone, thiserror::Error)]
 #[non_exhaustive]
 pub enum AppendError {
@@ -215,10 +215,17 @@ impl AppendError {
         }
     }
 
-    /// Whether the batch may still turn up in the log.
+    /// Whether the batch may still turn up in the log: its bytes may be on disk, beyond what was
+    /// published, and the next start may find them whole.
     #[must_use]
-    pub const fn may_have_happened(&self) -> bool {
-        false
+    pub fn may_have_happened(&self) -> bool {
+        matches!(
+            self,
+            Self::Storage(StorageError::Io {
+                operation: "write" | "index",
+                ..
+            })
+        )
     }
 }
 

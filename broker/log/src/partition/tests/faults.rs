@@ -5,7 +5,7 @@ use std::{path::Path, sync::Arc};
 
 use proptest::prelude::*;
 
-use super::super::testing::*;
+use super::super::testing::{self, *};
 use crate::{
     AppendError, DataDirectory, LogConfig, LogLimits, LogState, PartitionLog, StorageError,
     io::{Action, FaultIo, LogIo, MemoryIo, Operation, Rule, When},
@@ -178,6 +178,20 @@ fn a_write_that_fails_half_way_for_want_of_room_leaves_nothing() {
     assert_eq!(records(&log, 0), vec![(0, "a".into()), (1, "b".into())]);
 }
 
+#[test]
+fn a_write_that_fails_takes_the_partition_offline_and_may_have_happened() {
+    let (_, io) = faulty();
+    let (_directory, log) = open(&io);
+    append(&log, &["a"]);
+    io.inject(Rule::new(&[Operation::Write], Action::Fail(EIO)).at_path_with(".log"));
+    let error = log.append(batch(&["b"]), &context()).unwrap_err();
+    assert!(error.may_have_happened(), "{error}");
+    assert!(matches!(log.state(), LogState::Offline(_)));
+    let refused = log.append(batch(&["c"]), &context()).unwrap_err();
+    assert!(!refused.may_have_happened(), "{refused}");
+    assert_eq!(log.positions().log_end, offset(1));
+}
+
 /// One of 500 runs: faults at random while batches are appended and flushed. Whatever a flush
 /// acknowledged is there after the partition went offline and the power was cut.
 fn run_with_fault(operation: Operation, errno: i32, nth: u64, seed: u64) {
@@ -243,5 +257,42 @@ proptest! {
         seed in any::<u64>(),
     ) {
         run_with_fault(operation, errno, nth, seed);
+    }
+}
+
+#[test]
+fn a_creation_cut_off_anywhere_is_opened_or_completed() {
+    for nth in 1..40 {
+        for seed in 0..5 {
+            let (memory, io) = faulty();
+            let directory = directory_with(Arc::new(io.clone()), limits());
+            let operations = [
+                Operation::Open,
+                Operation::Write,
+                Operation::SyncData,
+                Operation::Rename,
+                Operation::SyncDir,
+                Operation::CreateDir,
+            ];
+            io.inject(Rule::new(&operations, Action::Fail(EIO)).when(When::From(nth)));
+            let config = Arc::new(LogConfig::default());
+            let created = PartitionLog::create(&directory, partition(0), topic_id(), config);
+            drop(directory);
+            let after = memory.crash(seed);
+            let found = after.metadata(&Path::new(DIR).join("flights-0")).is_ok();
+            assert!(
+                found || created.is_err(),
+                "step {nth}: what was answered is durable"
+            );
+            let directory = testing::directory(&after);
+            let log = if found {
+                reopen(&directory, LogConfig::default())
+            } else {
+                create(&directory, LogConfig::default())
+            };
+            assert_eq!(log.state(), LogState::Online, "step {nth}, seed {seed}");
+            assert_eq!(append(&log, &["a"]).base_offset, offset(0));
+            assert_eq!(records(&log, 0).len(), 1);
+        }
     }
 }
