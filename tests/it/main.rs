@@ -1,6 +1,7 @@
 //! Integration tests with the real binaries; see the modules.
 
 mod bit_flips;
+mod command_line;
 mod disk_full;
 mod flights;
 mod hostile_names;

@@ -23,3 +23,8 @@ pub use cli::Cli;
 pub use daemon::{Daemon, DaemonOptions};
 pub use kafka_dump::KafkaDump;
 pub use native::Native;
+
+/// The README's snippet, compiled.
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+mod readme {}

@@ -105,7 +105,9 @@ fn start(root: &Path, binaries: &Binaries, port_offset: u16) -> Result<Broker> {
 fn stream(root: &Path, cli: &Cli<'_>) -> Result<()> {
     let flights = Flights::read(&root.join(SAMPLE))?;
     recreate_topic(cli, TOPIC)?;
-    println!("\n$ zcat {SAMPLE} | millstream produce {TOPIC} --format csv --key {KEY}");
+    println!(
+        "\n$ zcat {SAMPLE} | millstream produce {TOPIC} --format csv --key {KEY} --timestamp time_hour"
+    );
     let (_, produce_time) = timed(|| flights.produce(cli, TOPIC, KEY))?;
     println!("\n$ millstream consume {TOPIC} --format json");
     let (shown, consume_time) = timed(|| flights.verify(cli, TOPIC, KEY, RECORDS_SHOWN))?;

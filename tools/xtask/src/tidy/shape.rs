@@ -84,10 +84,10 @@ struct Definitions<'a> {
 impl Definitions<'_> {
     fn name(&mut self, ident: &syn::Ident) {
         let name = ident.to_string();
-        if KAFKA_NAMES.contains(&name.as_str()) {
-            return;
-        }
-        let words = words(&name);
+        let without_kafkas = KAFKA_NAMES
+            .iter()
+            .fold(name.clone(), |name, kafkas| name.replace(kafkas, ""));
+        let words = words(&without_kafkas);
         for rule in WORDS {
             if self.source.path.starts_with(rule.within) && words.iter().any(|w| w == rule.word) {
                 let text = format!("{name} says {}: say {}", rule.word, rule.instead);

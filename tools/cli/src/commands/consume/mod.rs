@@ -4,7 +4,10 @@ mod format;
 
 use std::io::{self, BufWriter, Write};
 
-use millstream::{Assignment, ConsumedRecord, Consumer, IsolationLevel, OffsetReset, Start};
+use millstream::{
+    Assignment, ConsumedRecord, Consumer, IsolationLevel, OffsetReset, Start,
+    admin::{PartitionLog, TopicDescription},
+};
 
 use crate::{
     args::Global,
@@ -91,14 +94,17 @@ pub(crate) async fn run(options: &Options, global: &Global) -> Result<Outcome> {
     let session = Session::connect(global).await?;
     let mut consumer = assign(options, &session).await?;
     let mut output = BufWriter::with_capacity(OUTPUT_BUFFER_BYTES, io::stdout());
-    let result = print(options, &session, &mut consumer, &mut output).await;
+    let result = print(options, &mut consumer, &mut output).await;
     // What was received is shown, whatever came after it.
     output.flush()?;
     result.map(|()| Outcome::Positive)
 }
 
 async fn assign(options: &Options, session: &Session) -> Result<Consumer> {
-    session.describe(&options.topic, false).await?;
+    let topic = session.describe(&options.topic, true).await?;
+    if let Start::Offset(offset) = options.from {
+        check_offset(offset, options.partition, &topic)?;
+    }
     let mut consumer = session
         .client
         .consumer()
@@ -121,16 +127,42 @@ async fn assign(options: &Options, session: &Session) -> Result<Consumer> {
     Ok(consumer)
 }
 
-async fn print(
-    options: &Options,
-    session: &Session,
-    consumer: &mut Consumer,
-    output: &mut impl Write,
-) -> Result<()> {
+/// Refuses an offset that none of the partitions has, which would print nothing without a word.
+fn check_offset(offset: i64, partition: Option<i32>, topic: &TopicDescription) -> Result<()> {
+    let logs: Vec<_> = topic
+        .partitions
+        .iter()
+        .filter(|described| partition.is_none_or(|wanted| wanted == described.partition))
+        .filter_map(|described| described.log.map(|log| (described.partition, log)))
+        .collect();
+    let is_in = |log: &PartitionLog| (log.log_start_offset..=log.high_watermark).contains(&offset);
+    if logs.is_empty() || logs.iter().any(|(_, log)| is_in(log)) {
+        return Ok(());
+    }
+    let ranges: Vec<_> = logs
+        .iter()
+        .map(|(index, log)| {
+            format!(
+                "{index}: {} to {}",
+                log.log_start_offset, log.high_watermark
+            )
+        })
+        .collect();
+    Err(Failure::new(
+        format!(
+            "offset {offset} is out of range in topic {}, expected for partition {}",
+            topic.name,
+            ranges.join(", ")
+        ),
+        "pass --from earliest, latest, a time, or an offset in range",
+    ))
+}
+
+async fn print(options: &Options, consumer: &mut Consumer, output: &mut impl Write) -> Result<()> {
     let mut line = Vec::new();
     let mut left = options.limit.unwrap_or(u64::MAX);
     while left > 0 {
-        let Some(record) = next(session, consumer, output).await? else {
+        let Some(record) = next(consumer, output).await? else {
             return Ok(());
         };
         line.clear();
@@ -143,12 +175,7 @@ async fn print(
 }
 
 /// The next record; `None` at the end, and after Ctrl-C. What is collected is written before waiting.
-async fn next(
-    session: &Session,
-    consumer: &mut Consumer,
-    output: &mut impl Write,
-) -> Result<Option<ConsumedRecord>> {
-    let _ = session;
+async fn next(consumer: &mut Consumer, output: &mut impl Write) -> Result<Option<ConsumedRecord>> {
     if let Some(record) = consumer.try_recv()? {
         return Ok(Some(record));
     }

@@ -149,7 +149,7 @@ pub(crate) async fn run(options: Options, global: &Global) -> Result<Outcome> {
         Ok(delivered) => report(session.output, throughput, delivered)?,
         Err(failure) => {
             let sent = counted(throughput.records, "record");
-            output::talk(&format!("{sent} were sent before the error"));
+            output::talk(&format!("sent before the error: {sent}"));
             return Err(failure);
         }
     }
