@@ -6,6 +6,7 @@
 use std::{
     fs,
     path::{Path, PathBuf},
+    time::Duration,
 };
 
 use anyhow::{Context as _, Result, ensure};
@@ -14,7 +15,8 @@ use millstream_proto::{ProducerEpoch, ProducerId, record::BatchOptions, record::
 use millstream_tests::{
     Cli, Daemon, DaemonOptions, Native,
     checker::{self, ValueId},
-    native, scale,
+    native::{self, FetchStream},
+    scale,
 };
 use rand::{RngExt as _, SeedableRng as _, rngs::StdRng, seq::IndexedRandom as _};
 
@@ -22,6 +24,8 @@ const FLIPS: u64 = 24;
 const BATCHES: u64 = 40;
 const RECORDS_PER_BATCH: u64 = 500;
 const TOPIC: &str = "flipped";
+/// How long a fetch may take until data or an error comes.
+const ANSWER_WITHIN: Duration = Duration::from_secs(5);
 /// What F7 names; each is flipped as often as the others.
 const EXTENSIONS: [&str; 4] = ["log", "index", "timeindex", "snapshot"];
 
@@ -118,10 +122,10 @@ async fn read_right_or_fail(daemon: &Daemon, topic_id: &Bytes) -> Result<u64> {
         let mut stream = client.fetch().await?;
         stream.add(topic_id, 0, offset, 1).await?;
         // An error is an answer; wrong bytes are not.
-        let Ok(data) = stream.data().await else {
+        let Ok(batches) = first_batches(&mut stream).await else {
             continue;
         };
-        for record in native::records(data.batches).context("a broken batch was served")? {
+        for record in native::records(batches).context("a broken batch was served")? {
             let value = record.value.as_deref().and_then(checker::decode);
             let expected = ValueId(u64::try_from(record.offset.get())?);
             ensure!(
@@ -133,6 +137,16 @@ async fn read_right_or_fail(daemon: &Daemon, topic_id: &Bytes) -> Result<u64> {
         }
     }
     Ok(right)
+}
+
+/// What comes first beside news of offsets.
+async fn first_batches(stream: &mut FetchStream) -> Result<Bytes> {
+    loop {
+        let data = tokio::time::timeout(ANSWER_WITHIN, stream.data()).await??;
+        if !data.batches.is_empty() {
+            return Ok(data.batches);
+        }
+    }
 }
 
 #[tokio::test]
@@ -171,6 +185,10 @@ async fn flipped_bits_are_reported_and_never_served() -> Result<()> {
         drop(daemon);
         fs::remove_dir_all(&damaged)?;
     }
+    ensure!(
+        served > flips * RECORDS_PER_BATCH,
+        "only {served} records were served at all"
+    );
     println!("{flips} flips, all reported, 0 wrong bytes in {served} records served");
     Ok(())
 }

@@ -99,11 +99,12 @@ async fn a_full_disk_refuses_produce_and_nothing_else() -> Result<()> {
     let daemon = DaemonOptions::default()
         .tmpfs(DISK_BYTES)
         .set("log.disk_reserve", "4MiB")
-        .set("log.disk_full_check_interval", "200ms")
         .start()
         .context("needs a mount namespace with a tmpfs: root, or unprivileged user namespaces")?;
     let client = Native::connect(daemon.native()).await?;
-    let topic_id = client.create_topic("filled", 1, &[]).await?;
+    let topic_id = client
+        .create_topic("filled", 1, &[("retention.ms", "-1")])
+        .await?;
     let mut numbered = Numbered {
         topic_id,
         acknowledged: Vec::new(),

@@ -5,15 +5,18 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
 use bytes::Bytes;
+use millstream_proto::grpc::v1;
 use millstream_tests::{
     DaemonOptions, Native,
     checker::{self, ValueId},
-    native,
+    native, retry,
 };
 
 const RECORDS_PER_BATCH: u64 = 20;
 /// How long it may take until the fault shows: a `replicated` topic flushes on an interval.
 const FAULT_WITHIN: Duration = Duration::from_secs(20);
+/// How long after a refusal the partition may be listed as online.
+const OFFLINE_WITHIN: Duration = Duration::from_secs(2);
 const FLUSH_INTERVAL: &str = "20ms";
 
 fn batch(first: u64) -> Bytes {
@@ -22,7 +25,7 @@ fn batch(first: u64) -> Bytes {
 }
 
 /// Produces until the first refusal; returns the records acknowledged and the refusal.
-async fn until_refused(client: &Native, topic_id: &Bytes) -> Result<(u64, String)> {
+async fn until_refused(client: &Native, topic_id: &Bytes) -> Result<(u64, v1::Error)> {
     let mut stream = client.produce().await?;
     let mut acknowledged = 0;
     let start = Instant::now();
@@ -33,7 +36,7 @@ async fn until_refused(client: &Native, topic_id: &Bytes) -> Result<(u64, String
             None => acknowledged += RECORDS_PER_BATCH,
             Some(error) => {
                 ensure!(error.retriable, "another broker could take it: {error:?}");
-                return Ok((acknowledged, error.name));
+                return Ok((acknowledged, error));
             }
         }
     }
@@ -67,14 +70,17 @@ async fn fault_in(operation: &str, nth: u64, durability: &str) -> Result<()> {
     daemon.restart_with(&[("MILLSTREAM_TEST_IO", &fault)])?;
     let client = Native::connect(daemon.native()).await?;
     let (acknowledged, error) = until_refused(&client, &victim).await?;
-    ensure!(error == "KAFKA_STORAGE_ERROR", "{error}");
+    ensure!(error.name == "KAFKA_STORAGE_ERROR", "{error:?}");
     let again = client.produce().await?.produce(&victim, 0, batch(0)).await;
-    ensure!(again.is_err(), "an offline partition takes nothing more");
-    let described = client.describe_topic("victim").await?;
-    let reason = described.partitions[0]
-        .error
-        .clone()
-        .context("the partition says it is offline")?;
+    ensure!(
+        again.is_err(),
+        "an offline partition takes nothing more after {error:?}"
+    );
+    let reason = retry::until_async("the partition is offline", OFFLINE_WITHIN, async || {
+        let described = client.describe_topic("victim").await.ok()?;
+        described.partitions.into_iter().next()?.error
+    })
+    .await?;
     ensure!(reason.name == "KAFKA_STORAGE_ERROR", "{reason:?}");
     client
         .produce()
