@@ -43,13 +43,7 @@ mod sequence;
 mod varint;
 mod view;
 
-#[cfg(all(
-    test,
-    feature = "gzip",
-    feature = "snappy",
-    feature = "lz4",
-    feature = "zstd"
-))]
+#[cfg(test)]
 mod properties;
 
 pub use batch::Batch;

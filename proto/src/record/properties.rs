@@ -1,5 +1,12 @@
 //! Property tests: what the builder writes the reader returns, and no bytes make a decoder panic.
 
+#![cfg(all(
+    feature = "gzip",
+    feature = "snappy",
+    feature = "lz4",
+    feature = "zstd"
+))]
+
 use bytes::Bytes;
 use proptest::{collection::vec, option, prelude::*};
 
