@@ -193,7 +193,7 @@ impl Continuity {
 ///
 /// # Errors
 /// Nothing is replaced when the log cannot be walked to its end.
-pub(crate) fn rebuild_indexes(segment: &Arc<Segment>) -> Result<(), StorageError> {
+pub(crate) fn rebuild_indexes(segment: &Arc<Segment>, compacted: bool) -> Result<(), StorageError> {
     let path = segment.log_path();
     let size_bytes = segment.size_bytes();
     let source = segment
@@ -201,7 +201,16 @@ pub(crate) fn rebuild_indexes(segment: &Arc<Segment>) -> Result<(), StorageError
         .map_err(|error| StorageError::io("read", &path, error))?;
     let mut indexes: SegmentIndexes = segment.empty_indexes();
     let mut walk = Walk::new(source, path, 0, size_bytes);
+    // An entry for a batch whose offset went bad would confirm it afterwards.
+    let mut continuity = Continuity {
+        expected: Some(segment.base_offset()),
+        compacted,
+        end: Some(segment.end_offset()),
+    };
     while let Some(batch) = walk.next()? {
+        continuity
+            .check(&batch.header, None)
+            .map_err(|reason| walk.corrupt(reason))?;
         let (header, bytes) = (batch.header, batch.end() - batch.position);
         indexes
             .add_batch(

@@ -241,6 +241,12 @@ impl PartitionLog {
             {
                 break;
             }
+            // A missing segment is not skipped.
+            match self.refuse_corrupt(view, found.next_offset) {
+                Err(error) if found.slices.is_empty() => return Err(error.into()),
+                Err(_) => break,
+                Ok(()) => {}
+            }
             let sealed = index + 1 < view.segments.len();
             let wanted = ReadRequest {
                 offset: found.next_offset.max(segment.base_offset()),
@@ -292,6 +298,7 @@ impl PartitionLog {
         let max_bytes = u64::try_from(wanted.max_bytes).unwrap_or(u64::MAX);
         let mut range: Option<Range<u64>> = None;
         let mut next_offset = wanted.offset;
+        let mut is_refused = false;
         while let Some(batch) =
             self.next_checked(&mut walk, &mut continuity, view, range.is_some())?
         {
@@ -302,10 +309,15 @@ impl PartitionLog {
             let from = range.as_ref().map_or(batch.position, |range| range.start);
             let fits = batch.end() - from <= max_bytes || (is_first && range.is_none());
             if header.last_offset() >= wanted.end_exclusive || !fits {
+                is_refused = true;
                 break;
             }
             range = Some(from..batch.end());
             next_offset = header.last_offset().checked_add(1).unwrap_or(Offset::MAX);
+        }
+        // A last batch whose header went bad may end too early.
+        if range.is_none() && !is_refused && wanted.offset < segment.end_offset() {
+            return Err(walk.corrupt(format!("no batch holds offset {}", wanted.offset)));
         }
         let found = range.map(|range| StoredRange {
             segment: Arc::clone(segment),
@@ -380,7 +392,7 @@ impl PartitionLog {
             }
             if attempt == 0 {
                 tracing::warn!(file = %path.display(), "offset index does not fit the log, it is rebuilt");
-                if walk::rebuild_indexes(segment).is_err() {
+                if walk::rebuild_indexes(segment, self.config().cleanup_compact).is_err() {
                     // The log itself is damaged somewhere: walk it from the start as far as it goes.
                     return Ok(from_start);
                 }

@@ -2,6 +2,7 @@
 
 mod append;
 mod concurrency;
+mod damage;
 mod faults;
 mod limits;
 mod lookup;

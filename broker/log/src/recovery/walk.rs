@@ -424,7 +424,9 @@ impl Walk<'_> {
         }
         let is_above = expected >= self.rules.trusted;
         let is_last = pass.file.next_base.is_none();
-        let end = pass.file.next_base.unwrap_or(Offset::MAX);
+        // Offsets of one segment span 31 bits: a base offset beyond went bad itself.
+        let span_end = pass.file.base_offset.checked_add(1 << 31);
+        let end = pass.file.next_base.or(span_end).unwrap_or(Offset::MAX);
         let damage = if is_above && self.rules.power_lost {
             Damage::Torn
         } else {
