@@ -38,6 +38,7 @@ mod client;
 mod connection;
 pub mod consumer;
 mod error;
+mod isolation;
 pub mod producer;
 
 pub use admin::{Admin, NewTopic};

@@ -398,6 +398,59 @@ fn free_of_time(text: &str) -> String {
     lines.collect::<Vec<_>>().join("\n")
 }
 
+fn add(fetch_id: u64, topic_id: &Bytes) -> v1::FetchAdd {
+    v1::FetchAdd {
+        fetch_id,
+        topic_id: topic_id.clone(),
+        leader_epoch: -1,
+        credit_bytes: 1,
+        ..v1::FetchAdd::default()
+    }
+}
+
+/// Partitions that a fetch stream refuses, each without ending.
+fn refused_adds(topic: &Bytes) -> Vec<(&'static str, v1::FetchAdd)> {
+    vec![
+        ("an id of 3 bytes", add(1, &Bytes::from_static(b"abc"))),
+        ("an unknown id", add(2, &vec![1; 16].into())),
+        (
+            "an unknown partition",
+            v1::FetchAdd {
+                partition: 1,
+                ..add(3, topic)
+            },
+        ),
+        (
+            "a negative offset",
+            v1::FetchAdd {
+                offset: -5,
+                ..add(4, topic)
+            },
+        ),
+        (
+            "an offset beyond the end",
+            v1::FetchAdd {
+                offset: 5,
+                ..add(5, topic)
+            },
+        ),
+        (
+            "a later leader epoch",
+            v1::FetchAdd {
+                leader_epoch: 3,
+                ..add(6, topic)
+            },
+        ),
+        (
+            "too much credit",
+            v1::FetchAdd {
+                credit_bytes: u64::MAX,
+                ..add(7, topic)
+            },
+        ),
+    ]
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn fetch() {
     let directory = tempfile::tempdir().expect("directory");
@@ -407,54 +460,9 @@ async fn fetch() {
     let broker = Broker::start_with(directory.path(), io, config).await;
     let channel = connect(broker.address).await;
     let topic = create_topic(&channel, "flights", 1, &[KEEP]).await;
-    let add = |fetch_id, topic_id: &Bytes| v1::FetchAdd {
-        fetch_id,
-        topic_id: topic_id.clone(),
-        leader_epoch: -1,
-        credit_bytes: 1,
-        ..v1::FetchAdd::default()
-    };
     let mut found = Refusals::default();
     let mut fetcher = Fetcher::open(&channel).await;
-    for (case, add) in [
-        ("an id of 3 bytes", add(1, &Bytes::from_static(b"abc"))),
-        ("an unknown id", add(2, &vec![1; 16].into())),
-        (
-            "an unknown partition",
-            v1::FetchAdd {
-                partition: 1,
-                ..add(3, &topic)
-            },
-        ),
-        (
-            "a negative offset",
-            v1::FetchAdd {
-                offset: -5,
-                ..add(4, &topic)
-            },
-        ),
-        (
-            "an offset beyond the end",
-            v1::FetchAdd {
-                offset: 5,
-                ..add(5, &topic)
-            },
-        ),
-        (
-            "a later leader epoch",
-            v1::FetchAdd {
-                leader_epoch: 3,
-                ..add(6, &topic)
-            },
-        ),
-        (
-            "too much credit",
-            v1::FetchAdd {
-                credit_bytes: u64::MAX,
-                ..add(7, &topic)
-            },
-        ),
-    ] {
+    for (case, add) in refused_adds(&topic) {
         fetcher.wish(Wish::Add(add)).await;
         let failed = loop {
             // An offset is judged by the first read, after the news of where the partition stands.

@@ -16,8 +16,8 @@ use tonic::transport::Channel;
 use super::{Admin, pair, refusal};
 use crate::{
     connection::{ANSWER_BYTES_MAX, Backoff, Broker, TopicMetadata},
-    consumer::IsolationLevel,
     error::{Error, Result},
+    isolation::IsolationLevel,
 };
 
 /// Which offset of a partition is wanted.

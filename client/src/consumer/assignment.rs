@@ -1,7 +1,5 @@
 //! [`Assignment`]: which partitions a consumer reads, from where, and how far.
 
-use millstream_proto::grpc::v1;
-
 /// Where reading starts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
@@ -29,25 +27,6 @@ pub(crate) enum Until {
     End,
     /// Before this offset.
     Offset(i64),
-}
-
-/// Which records of transactions a consumer is given.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum IsolationLevel {
-    /// All, as they are written.
-    #[default]
-    ReadUncommitted,
-    /// Those of committed transactions, and all that belong to none.
-    ReadCommitted,
-}
-
-impl IsolationLevel {
-    pub(crate) const fn to_wire(self) -> v1::IsolationLevel {
-        match self {
-            Self::ReadUncommitted => v1::IsolationLevel::ReadUncommitted,
-            Self::ReadCommitted => v1::IsolationLevel::ReadCommitted,
-        }
-    }
 }
 
 /// What a consumer does when its offset is not in the log, for instance because retention passed it.

@@ -14,7 +14,8 @@ use std::{
     task::{Context, Poll},
 };
 
-pub use assignment::{Assignment, IsolationLevel, OffsetReset, Start};
+pub use crate::isolation::IsolationLevel;
+pub use assignment::{Assignment, OffsetReset, Start};
 pub use builder::ConsumerBuilder;
 pub use consumed_record::ConsumedRecord;
 use futures_util::Stream;
