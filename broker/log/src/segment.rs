@@ -193,7 +193,8 @@ impl Segment {
         handles.file.is_some() || handles.map.is_some()
     }
 
-    /// The file for writing, marked dirty so that it stays open until a flush covers it.
+    /// The file for writing, marked dirty so that it stays open until a flush covers it. Mark it again
+    /// after the write: a flush in between clears the mark.
     pub(crate) fn file_for_append(self: &Arc<Self>) -> io::Result<Arc<dyn LogFile>> {
         loop {
             self.open_file()?;
@@ -403,7 +404,11 @@ impl Segment {
         let Ok(mut handles) = self.handles.try_lock() else {
             return false;
         };
-        if self.is_dirty() || handles.file.is_none() {
+        let Some((file, _)) = &handles.file else {
+            return false;
+        };
+        // Whoever has the file in hand may be writing: the mark comes back after that.
+        if self.is_dirty() || Arc::strong_count(file) > 1 {
             return false;
         }
         let abandoned = handles.abandoned;

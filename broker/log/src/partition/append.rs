@@ -232,6 +232,8 @@ impl PartitionLog {
         if let Err(error) = file.write_all_at(&[IoSlice::new(&bytes)], position) {
             return Err(self.undo_write(file, position, &path(), error).into());
         }
+        // A flush since the file was opened may have cleared the mark without covering this write.
+        segment.mark_dirty();
         hooks::reached(hooks::Phase::Append);
         let size_bytes = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
         segment

@@ -48,8 +48,9 @@ impl FlushProgress {
     /// Nothing will flush what is unflushed: takes it out of the directory's count.
     pub(super) fn give_up(&self, unflushed_bytes: &AtomicU64) {
         let appended = self.appended_bytes.load(Ordering::Acquire);
-        let flushed = self.flushed_bytes.swap(appended, Ordering::AcqRel);
-        unflushed_bytes.fetch_sub(appended - flushed, Ordering::Relaxed);
+        // A flush that is under way may have counted more already.
+        let flushed = self.flushed_bytes.fetch_max(appended, Ordering::AcqRel);
+        unflushed_bytes.fetch_sub(appended.saturating_sub(flushed), Ordering::Relaxed);
     }
 
     /// True when the partition was not listed before.
@@ -192,12 +193,13 @@ impl PartitionLog {
     /// Counts appended bytes, and has the background see to them in time.
     pub(super) fn note_unflushed(&self, size_bytes: u64, config: &LogConfig) {
         let directory = &self.directory;
-        self.flush
-            .appended_bytes
-            .fetch_add(size_bytes, Ordering::AcqRel);
+        // The directory's count first: a flush takes off it what the partition's has.
         let unflushed = directory
             .unflushed_bytes
             .fetch_add(size_bytes, Ordering::Relaxed);
+        self.flush
+            .appended_bytes
+            .fetch_add(size_bytes, Ordering::AcqRel);
         if self.flush.list() {
             let within = config.flush_ms.map(Duration::from_millis);
             directory.background.add_dirty(self.weak(), within);

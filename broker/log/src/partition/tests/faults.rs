@@ -296,3 +296,39 @@ fn a_creation_cut_off_anywhere_is_opened_or_completed() {
         }
     }
 }
+
+#[test]
+fn a_flush_that_passes_between_the_preparation_and_the_write_of_a_batch_does_not_cover_it() {
+    let (memory, io) = faulty();
+    let (directory, log) = open(&io);
+    directory.write_recovery_points().unwrap();
+    append(&log, &["before"]);
+    let flushing = Arc::clone(&log);
+    // What a flush thread may do at that instant.
+    let beside = Rule::new(
+        &[Operation::Write],
+        Action::Delay(std::time::Duration::ZERO),
+    )
+    .at(move |path| {
+        if path.to_string_lossy().ends_with(".log") {
+            assert_eq!(flushing.flush().unwrap(), offset(1));
+        }
+        false
+    });
+    let beside = io.inject(beside);
+    append(&log, &["beside"]);
+    beside.stop();
+    assert_eq!(log.positions().flushed, offset(1));
+    assert_eq!(log.flush().unwrap(), offset(2), "acknowledged now");
+    for seed in 0..20 {
+        let directory = DataDirectory::open(
+            Arc::new(memory.crash(seed)),
+            Path::new(DIR),
+            limits(),
+            BootId([8; 16]),
+        )
+        .unwrap();
+        let log = reopen(&directory, LogConfig::default());
+        assert_eq!(log.positions().log_end, offset(2), "cut {seed}");
+    }
+}
