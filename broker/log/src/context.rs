@@ -62,6 +62,8 @@ struct Points {
     table: RecoveryPoints,
     /// The table is newer than its file.
     changed: bool,
+    /// The file holds entries of partitions that were deleted.
+    has_forgotten: bool,
 }
 
 impl DataDirectory {
@@ -80,12 +82,17 @@ impl DataDirectory {
         let clean = tolerate(CleanShutdown::load(&*io, path))?.unwrap_or_default();
         let mut table = tolerate(RecoveryPoints::load(&*io, path))?.unwrap_or_default();
         let last_boot = table.boot_id();
+        let reserve = DiskReserve::open(Arc::clone(&io), path, limits.disk_reserve_bytes);
         if enter_boot(&*io, path, &mut table, boot_id)
             .map_err(|error| StorageError::io("list", path, error))?
         {
-            table
-                .store(&*io, path)
-                .map_err(|error| StorageError::io("write recovery points in", path, error))?;
+            let stored = match table.store(&*io, path) {
+                Err(error) if reserve::is_full_error(&error) && reserve.make_room() => {
+                    table.store(&*io, path)
+                }
+                stored => stored,
+            };
+            stored.map_err(|error| StorageError::io("write recovery points in", path, error))?;
         }
         CleanShutdown::remove(&*io, path).map_err(|error| {
             StorageError::io("remove the clean-shutdown marker of", path, error)
@@ -97,10 +104,11 @@ impl DataDirectory {
             unflushed_bytes: AtomicU64::new(0),
             flusher: Flusher::new(limits.flush_threads_max),
             background: Arc::new(Background::new(&limits)),
-            reserve: DiskReserve::open(Arc::clone(&io), path, limits.disk_reserve_bytes),
+            reserve,
             points: Mutex::new(Points {
                 table,
                 changed: false,
+                has_forgotten: false,
             }),
             path: path.to_path_buf(),
             io,
@@ -116,6 +124,9 @@ impl DataDirectory {
                 .start(&directory)
                 .map_err(|error| StorageError::io("start the thread of", path, error))?;
             directory.remove_deleted_later()?;
+            if directory.wants_probe() {
+                directory.background.wake();
+            }
         }
         Ok(directory)
     }
@@ -163,16 +174,17 @@ impl DataDirectory {
     /// What the last run says.
     pub fn with_reserve<T>(&self, mut write: impl FnMut() -> io::Result<T>) -> io::Result<T> {
         match write() {
-            Err(error) if reserve::is_full_error(&error) => {
-                self.enter_full();
-                if self.reserve.give_up() {
-                    write()
-                } else {
-                    Err(error)
-                }
-            }
+            Err(error) if reserve::is_full_error(&error) && self.make_room() => write(),
             other => other,
         }
+    }
+
+    /// After a write that found no room: enters the state and gives the reserve up. True when trying
+    /// again makes sense.
+    pub(crate) fn make_room(&self) -> bool {
+        let may_try_again = self.reserve.make_room();
+        self.background.wake();
+        may_try_again
     }
 
     /// Looks at once whether a full disk has room again, for instance after a deletion. True when
@@ -240,6 +252,21 @@ impl DataDirectory {
         points.changed |= points.table.set(name, point);
     }
 
+    /// Notes that a new partition starts at offset 0; durably where the file may hold the point of a
+    /// namesake that was deleted: a start would look for all that lay below it.
+    pub(crate) fn begin_recovery_point(&self, name: &str) -> Result<(), StorageError> {
+        let is_stale = {
+            let points = self.lock_points();
+            let known = points.table.get(name);
+            points.has_forgotten || known.is_some_and(|point| point.offset > Offset::ZERO)
+        };
+        self.set_recovery_point(name, Offset::ZERO);
+        if is_stale {
+            self.write_recovery_points()?;
+        }
+        Ok(())
+    }
+
     pub(crate) fn recovery_point(&self, name: &str) -> Option<Offset> {
         self.lock_points().table.get(name).map(|point| point.offset)
     }
@@ -266,6 +293,7 @@ impl DataDirectory {
         let mut points = self.lock_points();
         points.table.remove(name);
         points.changed = true;
+        points.has_forgotten = true;
     }
 
     /// Writes the recovery points of all partitions if they changed. Waits for the disk.
@@ -280,6 +308,7 @@ impl DataDirectory {
         self.with_reserve(|| points.table.store(&*self.io, &self.path))
             .map_err(|error| StorageError::io("write recovery points in", &self.path, error))?;
         points.changed = false;
+        points.has_forgotten = false;
         Ok(())
     }
 

@@ -60,6 +60,8 @@ impl DiskReserve {
         if bytes > 0 {
             match reserve.make() {
                 Ok(()) => *reserve.lock() = Reserve::Held,
+                // It is owed, and made once there is room.
+                Err(error) if is_full_error(&error) => *reserve.lock() = Reserve::GivenUp,
                 Err(error) => tracing::warn!(
                     directory = %directory.display(), bytes, %error,
                     "no disk reserve: a full disk may also refuse metadata",
@@ -83,16 +85,22 @@ impl DiskReserve {
         entered
     }
 
-    /// Gives the reserve up; false when there is none.
+    /// Gives the reserve up; false when there never was one. Where another write had it given up
+    /// first there may be room now, too.
     pub(crate) fn give_up(&self) -> bool {
         let mut reserve = self.lock();
-        if *reserve != Reserve::Held {
-            return false;
+        if *reserve == Reserve::Held {
+            // Nothing can be done about a failure here: the caller's retry tells whether there is room.
+            let _ = self.io.remove_file(&self.path());
+            *reserve = Reserve::GivenUp;
         }
-        // Nothing can be done about a failure here: the caller's retry tells whether there is room.
-        let _ = self.io.remove_file(&self.path());
-        *reserve = Reserve::GivenUp;
-        true
+        *reserve == Reserve::GivenUp
+    }
+
+    /// Enters the state and gives the reserve up. True when a write that found no room may try again.
+    pub(crate) fn make_room(&self) -> bool {
+        self.enter();
+        self.give_up()
     }
 
     /// Looks whether there is room again: makes the reserve anew, then leaves the state. True when

@@ -116,10 +116,15 @@ impl PartitionLog {
                     _ => return Ok(()),
                 }
             };
-            if !self.is_current(&next.segment) {
+            let finished = if self.is_current(&next.segment) {
+                self.finish(&mut manifest, &next)
+            } else if self.has_segment_at(next.end_offset) {
+                // Retention was faster; what producers sent before the next segment still counts.
+                self.store_producers(next.end_offset, &next.producers)
+            } else {
                 continue;
-            }
-            if let Err(error) = self.finish(&mut manifest, &next) {
+            };
+            if let Err(error) = finished {
                 self.sealing().insert(0, next);
                 return Err(error);
             }
@@ -148,6 +153,13 @@ impl PartitionLog {
         view.segments
             .iter()
             .any(|current| Arc::ptr_eq(current, segment))
+    }
+
+    fn has_segment_at(&self, base_offset: Offset) -> bool {
+        let view = self.view();
+        view.segments
+            .iter()
+            .any(|segment| segment.base_offset() == base_offset)
     }
 
     /// Writes the producer state at an offset, in both forms.

@@ -30,6 +30,7 @@ impl PartitionLog {
     ) -> Result<Arc<Self>, StorageError> {
         let path = directory.partition_path(&partition);
         let io = &**directory.io();
+        directory.begin_recovery_point(&partition.to_string())?;
         directory
             .with_reserve(|| {
                 io.create_dir_all(&path)?;
@@ -45,7 +46,6 @@ impl PartitionLog {
                 io.sync_dir(directory.path())
             })
             .map_err(|error| StorageError::io("create", &path, error))?;
-        directory.set_recovery_point(&partition.to_string(), Offset::ZERO);
         let positions = Positions::starting_at(Offset::ZERO);
         let writer = Writer::Created;
         Ok(Self::new(
@@ -87,8 +87,7 @@ impl PartitionLog {
         if matches!(boot, Boot::Clean(_)) {
             return Ok((log, RecoveryReport::default()));
         }
-        let recovered = crate::recovery::recover_partition(&**directory.io(), &log.path, &input);
-        match recovered {
+        match log.recover_directory(&input) {
             Ok(recovered) => {
                 let report = recovered.report.clone();
                 let writer = log.start_from(recovered);

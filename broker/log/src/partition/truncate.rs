@@ -71,7 +71,8 @@ impl PartitionLog {
         self.directory
             .lower_recovery_point(&self.name, kept.meta.end_offset())?;
         self.note_cut_in_manifest(&kept.meta)?;
-        self.replace_tail(&mut writer, &view, index, kept)?;
+        self.replace_tail(&mut writer, &view, index, kept)
+            .inspect_err(|error| self.truncated_halfway(error))?;
         drop((turn, writer));
         self.notify();
         Ok(())
@@ -88,6 +89,27 @@ impl PartitionLog {
         self.directory
             .lower_recovery_point(&self.name, Offset::ZERO)?;
         self.note_cut_in_manifest(&SegmentMeta::empty(Offset::ZERO))?;
+        self.replace_all(&mut writer, &view, offset)
+            .inspect_err(|error| self.truncated_halfway(error))?;
+        self.directory.set_recovery_point(&self.name, offset);
+        drop((turn, writer));
+        self.notify();
+        Ok(())
+    }
+
+    /// Files are renamed away and others are not there yet: what is published is not on disk. The next
+    /// start makes it whole.
+    fn truncated_halfway(&self, error: &StorageError) {
+        self.go_offline(&format!("a truncation ended half way: {error}"));
+    }
+
+    /// Puts an empty segment at `offset` in the place of all segments.
+    fn replace_all(
+        &self,
+        writer: &mut WriterGuard<'_>,
+        view: &View,
+        offset: Offset,
+    ) -> Result<(), StorageError> {
         for segment in view.segments.iter().rev() {
             self.rename_away(segment)?;
         }
@@ -112,9 +134,6 @@ impl PartitionLog {
             view.positions.truncations = truncations;
             view.segments = Arc::new(vec![active]);
         });
-        self.directory.set_recovery_point(&self.name, offset);
-        drop((turn, writer));
-        self.notify();
         Ok(())
     }
 
@@ -122,6 +141,9 @@ impl PartitionLog {
     /// ends its file. Durable.
     fn note_cut_in_manifest(&self, kept: &SegmentMeta) -> Result<(), StorageError> {
         let mut manifest = self.manifest();
+        // Under the manifest's lock: the background must not vouch for what is on its way out.
+        self.sealing()
+            .retain(|sealing| sealing.end_offset <= kept.end_offset());
         let before = manifest.clone();
         manifest.retain(|entry| entry.meta.end_offset() <= kept.end_offset());
         let is_vouched = manifest.get(kept.base_offset).is_some();

@@ -11,6 +11,7 @@ use crate::{
     manifest::Manifest,
     producer::ProducerState,
     recovery::{Boot, Recovered, RecoveryError, RecoveryInput, RecoveryReport},
+    reserve::is_full_error,
     segment::Segment,
     segment_meta::SegmentMeta,
 };
@@ -145,9 +146,9 @@ impl PartitionLog {
     }
 
     fn recover(&self, input: &RecoveryInput) -> Result<Recovered, StorageError> {
-        let recovered =
-            crate::recovery::recover_partition(&**self.directory.io(), &self.path, input)
-                .map_err(|error| self.recovery_failed(error))?;
+        let recovered = self
+            .recover_directory(input)
+            .map_err(|error| self.recovery_failed(error))?;
         if let Boot::Clean(clean) = input.boot
             && recovered.log_end != clean.log_end
         {
@@ -158,6 +159,23 @@ impl PartitionLog {
             return Err(self.go_offline(&reason).into());
         }
         Ok(recovered)
+    }
+
+    /// Recovers the partition's files; a full disk's reserve is given up for what that writes.
+    pub(super) fn recover_directory(
+        &self,
+        input: &RecoveryInput,
+    ) -> Result<Recovered, RecoveryError> {
+        let io = &**self.directory.io();
+        let recover = || crate::recovery::recover_partition(io, &self.path, input);
+        match recover() {
+            Err(RecoveryError::Io { source, .. })
+                if is_full_error(&source) && self.directory.make_room() =>
+            {
+                recover()
+            }
+            recovered => recovered,
+        }
     }
 
     pub(super) fn recovery_failed(&self, error: RecoveryError) -> StorageError {

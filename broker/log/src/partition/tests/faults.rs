@@ -332,3 +332,99 @@ fn a_flush_that_passes_between_the_preparation_and_the_write_of_a_batch_does_not
         assert_eq!(log.positions().log_end, offset(2), "cut {seed}");
     }
 }
+
+#[test]
+fn a_truncation_that_ends_half_way_takes_the_partition_offline_and_a_restart_completes_it() {
+    for fully in [false, true] {
+        let (memory, io) = faulty();
+        let (_directory, log) = open(&io);
+        for text in ["a", "b", "c"] {
+            append(&log, &[text]);
+        }
+        log.flush().unwrap();
+        let target = if fully { 7 } else { 1 };
+        let fault = Rule::new(&[Operation::Open], Action::Fail(ENOSPC))
+            .at_path_with(format!("{target:020}.log"));
+        let fault = io.inject(fault);
+        if fully {
+            log.truncate_fully_and_start_at(offset(7)).unwrap_err();
+        } else {
+            log.truncate_to(offset(1)).unwrap_err();
+        }
+        assert!(fault.applied() > 0);
+        fault.stop();
+        // Otherwise this would go to a file that is about to be cut or removed.
+        let refused = log.append(batch(&["d"]), &context()).unwrap_err();
+        assert!(matches!(
+            refused,
+            AppendError::Storage(StorageError::Offline(_))
+        ));
+        drop(log);
+        let log = reopen(&directory(&memory), LogConfig::default());
+        assert_eq!(log.state(), LogState::Online);
+        let end = append(&log, &["e"]).base_offset.get();
+        assert_eq!(records(&log, end), vec![(end, "e".to_owned())]);
+    }
+}
+
+#[test]
+fn a_killed_broker_recovers_on_a_full_disk_with_its_reserve() {
+    let limits = || LogLimits {
+        disk_reserve_bytes: 256 << 10,
+        ..limits()
+    };
+    let memory = memory();
+    {
+        let directory = directory_with(Arc::new(memory.clone()), limits());
+        let log = create(&directory, LogConfig::default());
+        append(&log, &[&"x".repeat(100_000)]);
+        log.flush().unwrap();
+    }
+    let killed = memory.fork();
+    let used = killed.space(Path::new(DIR)).unwrap();
+    killed.set_capacity(used.total - used.available);
+    for boot in [BOOT, BootId([9; 16])] {
+        let io = killed.fork();
+        let directory = DataDirectory::open(Arc::new(io.clone()), Path::new(DIR), limits(), boot);
+        let directory = directory.unwrap();
+        let log = reopen(&directory, LogConfig::default());
+        assert_eq!(log.state(), LogState::Online);
+        assert_eq!(records(&log, 0).len(), 1);
+        io.set_capacity(4 << 20);
+        assert!(directory.probe_space(), "it leaves the state by itself");
+        assert_eq!(append(&log, &["after"]).base_offset, offset(1));
+    }
+}
+
+#[test]
+fn a_namesake_of_a_deleted_topic_does_not_inherit_its_recovery_point() {
+    for is_killed in [false, true] {
+        let memory = memory();
+        let (first, log) = {
+            let directory = directory(&memory);
+            let log = create(&directory, LogConfig::default());
+            (directory, log)
+        };
+        append(&log, &["a", "b", "c", "d"]);
+        log.flush().unwrap();
+        first.checkpoint().unwrap();
+        log.delete().unwrap();
+        drop(log);
+        // The broker is killed at once, or goes on.
+        let directory = if is_killed {
+            drop(first);
+            directory(&memory)
+        } else {
+            first
+        };
+        let namesake = create(&directory, LogConfig::default());
+        append(&namesake, &["e"]);
+        namesake.flush().unwrap();
+        for seed in 0..5 {
+            let directory = testing::directory(&memory.crash(seed));
+            let namesake = reopen(&directory, LogConfig::default());
+            assert_eq!(namesake.positions().log_end, offset(1));
+            assert_eq!(records(&namesake, 0), vec![(0, "e".to_owned())]);
+        }
+    }
+}

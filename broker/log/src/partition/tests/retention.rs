@@ -175,3 +175,26 @@ fn a_clean_stop_opens_nothing_until_the_first_use() {
     assert_eq!(records(&log, 0).len(), 3);
     assert_eq!(append(&log, &["x"]).base_offset, offset(3));
 }
+
+#[test]
+fn producers_are_known_after_a_kill_though_retention_removed_all_their_records() {
+    let memory = memory();
+    let directory = directory(&memory);
+    let log = create(&directory, config());
+    log.append(from_producer(0, &["a", "b"]), &context())
+        .unwrap();
+    log.flush().unwrap();
+    let config = LogConfig {
+        retention_ms: Some(1),
+        ..config()
+    };
+    assert_eq!(retain(&log, config.clone(), 2_000_000), 1);
+    log.flush().unwrap();
+    directory.checkpoint().unwrap();
+    for seed in 0..5 {
+        let directory = super::super::testing::directory(&memory.crash(seed));
+        let log = reopen(&directory, config.clone());
+        let retried = log.append(from_producer(0, &["a", "b"]), &context());
+        assert!(retried.unwrap().duplicate, "cut {seed}");
+    }
+}
