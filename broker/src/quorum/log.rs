@@ -237,7 +237,7 @@ impl MetadataLog {
     ///
     /// # Errors
     /// Whatever the system says; the log goes on as it was, unless beginning its next file failed
-    /// after the snapshot: then every further append fails.
+    /// and what there is of that cannot be removed: then every further append fails.
     pub fn snapshot(&mut self, image: &MetadataImage) -> io::Result<()> {
         assert_eq!(image.index() + 1, self.next_index, "image is at the end");
         let bytes = snapshot::encode(image)
@@ -259,8 +259,14 @@ impl MetadataLog {
     }
 
     fn roll(&mut self) -> io::Result<()> {
-        let file = create_file(&*self.io, &self.dir, self.next_index)
-            .map_err(|error| io::Error::other(error.to_string()))?;
+        let file = match create_file(&*self.io, &self.dir, self.next_index) {
+            Ok(file) => file,
+            Err(error) => {
+                let error = io::Error::other(error.to_string());
+                self.remove_next_file(&error);
+                return Err(error);
+            }
+        };
         // Without this, blocks reserved ahead would stay with a file that is about to go.
         let _ = self.file.set_len(self.end);
         self.file = file;
@@ -268,6 +274,19 @@ impl MetadataLog {
         self.end = file::HEADER_BYTES as u64;
         self.allocated = 0;
         Ok(())
+    }
+
+    /// After the next file could not be begun: the present one goes on only once that is gone for good.
+    /// A start takes the file of the highest index for the log's end.
+    fn remove_next_file(&mut self, reason: &io::Error) {
+        let path = FileKind::Log.path(&self.dir, self.next_index);
+        let removed = match self.io.remove_file(&path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+            _ => self.io.sync_dir(&self.dir),
+        };
+        if removed.is_err() {
+            self.fail(reason);
+        }
     }
 
     /// Reserves blocks so that a full disk is noticed before anything is written.

@@ -5,7 +5,7 @@ mod driver;
 
 use std::{path::Path, sync::Arc};
 
-use millstream_log::io::{LogIo, MemoryIo, OpenMode};
+use millstream_log::io::{Action, FaultIo, LogIo, MemoryIo, OpenMode, Operation, Rule, When};
 use millstream_proto::{BrokerId, LeaderEpoch, PartitionIndex, ProducerId, TopicId, TopicName};
 use proptest::prelude::*;
 
@@ -13,6 +13,8 @@ use super::*;
 use cut_io::CutIo;
 
 const DIR: &str = "/data/metadata";
+/// "No space left on device".
+const ENOSPC: i32 = 28;
 const SMALL: MetadataLogOptions = MetadataLogOptions {
     preallocate_bytes: 256,
     snapshot_bytes: 1_500,
@@ -335,4 +337,39 @@ fn after_a_failed_write_nothing_is_written_any_more() {
             ..
         }
     ));
+}
+
+#[test]
+fn a_snapshot_that_fails_at_any_step_keeps_what_is_appended_after_it() {
+    let steps = [
+        Operation::Open,
+        Operation::SetLen,
+        Operation::Write,
+        Operation::SyncData,
+        Operation::Rename,
+        Operation::SyncDir,
+    ];
+    for step in 1.. {
+        let (disk, image) = filled();
+        let io = FaultIo::new(disk.clone());
+        let (mut log, _) = open(io.clone(), LARGE).expect("whole");
+        let full = Action::Fail(ENOSPC);
+        let fault = io.inject(Rule::new(&steps, full).when(When::Nth(step)));
+        let stored = log.snapshot(&image);
+        fault.stop();
+        // The disk was full for a moment.
+        log.append(&[topic("after", 250, 1)], &no_room)
+            .expect("the log goes on");
+        for seed in 0..5 {
+            let (_, opened) = open(disk.crash(seed), LARGE).unwrap_or_else(|error| {
+                panic!("step {step}, cut {seed}: {error}");
+            });
+            let expected = image.index() + 1;
+            assert_eq!(opened.image.index(), expected, "step {step}, cut {seed}");
+        }
+        if stored.is_ok() {
+            assert!(step > 5, "a snapshot and the next file take several steps");
+            break;
+        }
+    }
 }
