@@ -111,7 +111,8 @@ async fn fill(address: &str, args: &Args) -> Result<()> {
         let record = Record::to_topic(TOPIC)
             .partition(partition)
             .value(value.clone());
-        producer.send(record).await?;
+        // Whether all arrived is what the flush below tells.
+        drop(producer.send(record).await?);
     }
     producer.flush().await?;
     producer.close(Duration::from_secs(60)).await?;
