@@ -1,7 +1,4 @@
 //! Property tests: what the builder writes the reader returns, and no bytes make a decoder panic.
-//!
-//! Its own draft-to-batch functions unwrap: a draft that cannot be built is a bug of the test.
-#![allow(clippy::unwrap_used)]
 
 #![cfg(all(
     feature = "gzip",
