@@ -202,6 +202,20 @@ pub struct TopicPartition {
     pub partition: PartitionIndex,
 }
 
+impl TopicPartition {
+    /// Reads what a partition's directory is named: `<topic>-<partition>`, as this type prints it.
+    #[must_use]
+    pub fn from_directory_name(name: &str) -> Option<Self> {
+        let (topic, partition) = name.rsplit_once('-')?;
+        let index = partition.parse().ok().filter(|index| *index >= 0)?;
+        let parsed = Self {
+            topic: TopicName::new(topic).ok()?,
+            partition: PartitionIndex(index),
+        };
+        (parsed.to_string() == name).then_some(parsed)
+    }
+}
+
 impl fmt::Display for TopicPartition {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}-{}", self.topic, self.partition)
@@ -230,6 +244,26 @@ mod tests {
             "WmneuPmDQQ2jqoUECw99yx",
         ] {
             assert_eq!(text.parse::<TopicId>(), Err(TopicIdError), "{text}");
+        }
+    }
+
+    #[test]
+    fn directory_names_are_partitions_only_as_they_are_printed() {
+        for name in ["flights-0", "a-b-17", "__consumer_offsets-49"] {
+            let parsed = TopicPartition::from_directory_name(name).expect(name);
+            assert_eq!(parsed.to_string(), name);
+        }
+        for name in [
+            "metadata",
+            "a-",
+            "-1",
+            "a--1",
+            "a-01",
+            "a-+1",
+            "a-1.delete",
+            "a-2147483648",
+        ] {
+            assert_eq!(TopicPartition::from_directory_name(name), None, "{name}");
         }
     }
 

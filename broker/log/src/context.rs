@@ -445,6 +445,7 @@ fn enter_boot(
         .iter()
         .filter(|entry| entry.is_dir)
         .filter_map(|entry| entry.name.to_str())
+        .filter(|name| TopicPartition::from_directory_name(name).is_some())
         .filter(|name| table.get(name).is_none())
         .map(str::to_owned)
         .collect::<Vec<_>>();
@@ -462,4 +463,40 @@ fn enter_boot(
         None => return Ok(false),
     }
     Ok(table.set_boot_id(boot_id))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::io::MemoryIo;
+
+    const DIR: &str = "/data";
+
+    fn open(io: &MemoryIo, boot: u8) -> Arc<DataDirectory> {
+        let limits = LogLimits {
+            flush_threads_max: 0,
+            ..LogLimits::default()
+        };
+        DataDirectory::open(
+            Arc::new(io.clone()),
+            Path::new(DIR),
+            limits,
+            BootId([boot; 16]),
+        )
+        .unwrap()
+    }
+
+    /// Directories that are no partitions, such as the metadata log's, once kept the boot from being
+    /// noted: after a power cut in the first second a new partition passed for one of the same boot,
+    /// and the zeros that the cut left in it for corruption.
+    #[test]
+    fn a_partition_created_since_the_last_checkpoint_is_of_the_boot_that_created_it() {
+        let io = MemoryIo::new();
+        io.create_dir_all(&Path::new(DIR).join("metadata")).unwrap();
+        drop(open(&io, 1));
+        io.create_dir_all(&Path::new(DIR).join("flights-0"))
+            .unwrap();
+        assert_eq!(open(&io.fork(), 1).last_run("flights-0").0, Boot::Same);
+        assert_eq!(open(&io, 2).last_run("flights-0").0, Boot::Other);
+    }
 }

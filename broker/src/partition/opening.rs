@@ -16,7 +16,7 @@ use millstream_log::{
     ClosedLog, Offline, PartitionLog, StorageError,
     recovery::{RecoveryError, RecoveryReport},
 };
-use millstream_proto::{PartitionIndex, TopicName, TopicPartition};
+use millstream_proto::TopicPartition;
 
 use super::{Partitions, Replica, ReplicaConfig, quarantine::quarantine};
 use crate::quorum::{MetadataImage, PartitionImage, TopicImage};
@@ -273,15 +273,10 @@ fn directory_name(topic: &TopicImage, registration: &PartitionImage) -> PathBuf 
     PathBuf::from(format!("{}-{}", topic.name, registration.partition))
 }
 
-/// Whether a directory of that name belongs to a partition: `<topic>-<partition>`.
 fn is_partition_name(name: &Path) -> bool {
-    let Some((topic, partition)) = name.to_str().and_then(|name| name.rsplit_once('-')) else {
-        return false;
-    };
-    let is_index = partition
-        .parse()
-        .is_ok_and(|index: i32| index >= 0 && PartitionIndex(index).to_string() == partition);
-    is_index && TopicName::new(topic).is_ok()
+    name.to_str()
+        .and_then(TopicPartition::from_directory_name)
+        .is_some()
 }
 
 fn log_recovery(partition: &TopicPartition, report: &RecoveryReport) {

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use millstream_proto::Offset;
+use millstream_proto::{Offset, TopicPartition};
 
 use super::InspectError;
 use crate::{
@@ -47,21 +47,17 @@ impl Target {
         }
         let partitions = entries
             .into_iter()
-            .filter(|entry| entry.is_dir && is_named(&entry.name));
+            .filter(|entry| entry.is_dir && is_partition(&entry.name));
         Ok(Self::DataDirectory(
             partitions.map(|entry| path.join(entry.name)).collect(),
         ))
     }
 }
 
-/// Whether a name is that of a partition's directory: a topic, a hyphen, digits.
-fn is_named(name: &Path) -> bool {
-    let parts = name.to_str().and_then(|name| name.rsplit_once('-'));
-    parts.is_some_and(|(topic, partition)| {
-        !topic.is_empty()
-            && !partition.is_empty()
-            && partition.bytes().all(|byte| byte.is_ascii_digit())
-    })
+fn is_partition(name: &Path) -> bool {
+    name.to_str()
+        .and_then(TopicPartition::from_directory_name)
+        .is_some()
 }
 
 /// The files of a partition's directory that are named by an offset, in order of offset and kind.
@@ -89,10 +85,10 @@ mod tests {
     #[test]
     fn directories_of_partitions_are_known_by_name() {
         for name in ["a-0", "__consumer_offsets-49", "a-b-7"] {
-            assert!(is_named(Path::new(name)), "{name}");
+            assert!(is_partition(Path::new(name)), "{name}");
         }
         for name in ["dump", "a-", "-0", "a-0.deleted", "a-x"] {
-            assert!(!is_named(Path::new(name)), "{name}");
+            assert!(!is_partition(Path::new(name)), "{name}");
         }
     }
 }
