@@ -116,3 +116,30 @@ async fn what_is_in_flight_is_acknowledged_after_the_client_stopped_sending() {
     assert_eq!(acks, 20);
     broker.stop().await;
 }
+
+/// A transaction that nobody can end once held the last stable offset back for ever.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_transactional_batch_is_refused_and_holds_nothing_back() {
+    let directory = tempfile::tempdir().expect("directory");
+    let broker = Broker::start(directory.path()).await;
+    let channel = connect(broker.address).await;
+    let topic = create_topic(&channel, "plain", 1, &[KEEP]).await;
+    let mut producer = Producer::open(&channel).await;
+    let mut options = idempotent(9, 0);
+    options.is_transactional = true;
+    let refused = producer
+        .produce(&topic, batch_with(options, &[b"x"]))
+        .await
+        .error
+        .expect("refused");
+    insta::assert_snapshot!(
+        format!("{}: {}\nhint: {}", refused.name, refused.message, refused.hint),
+        @r"
+    INVALID_TXN_STATE: the batch belongs to a transaction, and this broker has no transaction coordinator
+    hint: send it without the transactional bit; idempotent producers work
+    "
+    );
+    let plain = producer.produce(&topic, batch(&[b"x"])).await;
+    assert_eq!((plain.error, plain.base_offset), (None, 0));
+    broker.stop().await;
+}
