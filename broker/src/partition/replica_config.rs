@@ -4,8 +4,9 @@ use std::sync::Arc;
 
 use millstream_engine::replication::{Durability as ReplicationDurability, Rules};
 use millstream_log::{CompressionPolicy, Durability as LogDurability, LogConfig, TimestampPolicy};
+use millstream_proto::record::Compression;
 
-use crate::config::topic::{Durability, TimestampType, TopicConfig};
+use crate::config::topic::{CompressionType, Durability, TimestampType, TopicConfig};
 
 /// Kafka's `replica.lag.time.max.ms` by default: a follower that lags longer leaves the in-sync set.
 const LAG_TIME_MAX_MS: u64 = 10_000;
@@ -66,8 +67,20 @@ fn log_config(topic: &TopicConfig) -> LogConfig {
         },
         cleanup_delete: topic.cleanup_policy.delete,
         cleanup_compact: topic.cleanup_policy.compact,
-        compression: CompressionPolicy::Producer,
+        compression: compression_policy(topic.compression_type),
     }
+}
+
+/// A codec by name is what batches are stored with, whatever the producer sent.
+const fn compression_policy(wanted: CompressionType) -> CompressionPolicy {
+    CompressionPolicy::Fixed(match wanted {
+        CompressionType::Producer => return CompressionPolicy::Producer,
+        CompressionType::Uncompressed => Compression::None,
+        CompressionType::Gzip => Compression::Gzip,
+        CompressionType::Snappy => Compression::Snappy,
+        CompressionType::Lz4 => Compression::Lz4,
+        CompressionType::Zstd => Compression::Zstd,
+    })
 }
 
 /// Kafka writes "never" as the largest number.
@@ -101,6 +114,17 @@ mod tests {
             durability(&[replicated, ("flush.messages", "1")]),
             ReplicationDurability::Fsync
         );
+    }
+
+    #[test]
+    fn a_codec_by_name_is_what_the_log_stores() {
+        let policy = |codec| config(&[("compression.type", codec)]).log.compression;
+        assert_eq!(policy("producer"), CompressionPolicy::Producer);
+        assert_eq!(
+            policy("uncompressed"),
+            CompressionPolicy::Fixed(Compression::None)
+        );
+        assert_eq!(policy("zstd"), CompressionPolicy::Fixed(Compression::Zstd));
     }
 
     #[test]
