@@ -68,14 +68,20 @@ pub(crate) fn check(root: &Path) -> Result<(usize, Vec<Complaint>)> {
     Ok((sources.len(), complaints))
 }
 
-/// Every package of `Cargo.lock` is ours or from crates.io: no git dependency, no other registry.
+/// Every package of `Cargo.lock` is ours or from the one registry that the first of them names: no git
+/// dependency, no second registry.
 fn check_lock(lock: &str, complaints: &mut Vec<Complaint>) {
-    const CRATES_IO: &str = "registry+https://github.com/rust-lang/crates.io-index";
+    let registry = lock
+        .lines()
+        .find_map(|line| line.strip_prefix("source = \"registry+"));
     for (index, line) in lock.lines().enumerate() {
         if let Some(source) = line.strip_prefix("source = ")
-            && source.trim_matches('"') != CRATES_IO
+            && source
+                .strip_prefix("\"registry+")
+                .is_none_or(|found| Some(found) != registry)
         {
-            let text = format!("takes a package from {source}, not from crates.io");
+            let text =
+                format!("takes a package from {source}, not from the registry of the others");
             complaints.push(Complaint::new("Cargo.lock", index + 1, text));
         }
     }

@@ -180,6 +180,9 @@ fn a_git_dependency_is_found_in_the_lock() {
     let mut complaints = Vec::new();
     check_lock("source = \"git+https://example.org/x\"\n", &mut complaints);
     assert_eq!(complaints.len(), 1);
+    let lock = "source = \"registry+a\"\nsource = \"registry+a\"\nsource = \"registry+b\"\n";
+    check_lock(lock, &mut complaints);
+    assert_eq!(complaints.len(), 2);
 }
 
 #[test]
