@@ -257,7 +257,6 @@ mod tests {
             "metadata",
             "a-",
             "-1",
-            "a--1",
             "a-01",
             "a-+1",
             "a-1.delete",
