@@ -3,10 +3,9 @@
 use std::{fs, time::Duration};
 
 use hdrhistogram::Histogram;
-use serde::Serialize;
 
 /// Latency percentiles in milliseconds.
-#[derive(Debug, Clone, Copy, Serialize)]
+#[derive(Debug, Clone, Copy)]
 pub struct Percentiles {
     /// Median.
     pub p50_ms: f64,

@@ -55,16 +55,17 @@ fn main() -> Result<()> {
     }
     let seconds = started.elapsed().as_secs_f64();
     let rounds = all.len() as f64;
+    let latency = Percentiles::of(&all);
     println!(
         "{} files x {} bytes: {:.0} rounds/s, {:.1} MB/s, p50 {:.3} ms, p99 {:.3} ms, p99.9 {:.3} ms, max {:.3} ms",
         args.files,
         args.size,
         rounds / seconds,
         rounds * args.size as f64 / seconds / 1e6,
-        Percentiles::of(&all).p50_ms,
-        Percentiles::of(&all).p99_ms,
-        Percentiles::of(&all).p999_ms,
-        Percentiles::of(&all).max_ms,
+        latency.p50_ms,
+        latency.p99_ms,
+        latency.p999_ms,
+        latency.max_ms,
     );
     Ok(())
 }

@@ -9,6 +9,7 @@ use std::{
 };
 
 use anyhow::{Context, Result};
+use bytes::Bytes;
 use clap::Parser;
 use millstream::{Client, NewTopic, Record};
 use millstream_benches::{daemon::Daemon, report};
@@ -105,7 +106,7 @@ async fn fill(address: &str, args: &Args) -> Result<()> {
     let records = args.fill_gib * (1 << 30) / RECORD_BYTES as u64;
     let producer = client.producer().build()?;
     let started = Instant::now();
-    let value = vec![0x5a; RECORD_BYTES];
+    let value = Bytes::from(vec![0x5a; RECORD_BYTES]);
     for number in 0..records {
         let partition = (number / 256) as i32 % args.partitions;
         let record = Record::to_topic(TOPIC)
