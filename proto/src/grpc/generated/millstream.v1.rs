@@ -1392,6 +1392,1239 @@ pub mod fetch_service_server {
     }
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
+pub struct MemberRequest {
+    #[prost(oneof = "member_request::Request", tags = "1, 2, 3, 4, 5")]
+    pub request: ::core::option::Option<member_request::Request>,
+}
+/// Nested message and enum types in `MemberRequest`.
+pub mod member_request {
+    #[derive(Clone, PartialEq, ::prost::Oneof)]
+    pub enum Request {
+        #[prost(message, tag = "1")]
+        Join(super::MemberJoin),
+        #[prost(message, tag = "2")]
+        Subscription(super::MemberSubscription),
+        #[prost(message, tag = "3")]
+        Owned(super::MemberOwned),
+        #[prost(message, tag = "4")]
+        Heartbeat(super::MemberHeartbeat),
+        #[prost(message, tag = "5")]
+        Leave(super::MemberLeave),
+    }
+}
+/// The first message of the client. Joins the group, or takes up an interrupted membership.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct MemberJoin {
+    #[prost(string, tag = "1")]
+    pub group_id: ::prost::alloc::string::String,
+    /// A UUID of the client's choosing that it keeps for its life; the broker chooses one where empty.
+    #[prost(string, tag = "2")]
+    pub member_id: ::prost::alloc::string::String,
+    /// 0 joins anew. After a broken stream: the last epoch the member was told, with its partitions in
+    /// `owned`, which resumes the membership without a rebalance.
+    #[prost(int32, tag = "3")]
+    pub member_epoch: i32,
+    /// Name of a static member, which keeps its partitions through a restart. Empty for a dynamic one.
+    #[prost(string, tag = "4")]
+    pub instance_id: ::prost::alloc::string::String,
+    #[prost(string, tag = "5")]
+    pub rack_id: ::prost::alloc::string::String,
+    #[prost(string, tag = "6")]
+    pub client_id: ::prost::alloc::string::String,
+    #[prost(message, optional, tag = "7")]
+    pub subscription: ::core::option::Option<MemberSubscription>,
+    /// How long the member may take to give up revoked partitions, 0 for the broker's default.
+    #[prost(uint32, tag = "8")]
+    pub rebalance_timeout_ms: u32,
+    /// How long the member may be silent, 0 for the broker's default.
+    #[prost(uint32, tag = "9")]
+    pub session_timeout_ms: u32,
+    /// uniform, range or sticky; empty for the broker's default.
+    #[prost(string, tag = "10")]
+    pub assignor: ::prost::alloc::string::String,
+    /// What the member holds; only when it resumes.
+    #[prost(message, repeated, tag = "11")]
+    pub owned: ::prost::alloc::vec::Vec<TopicPartitions>,
+}
+/// Topics a member wants. Sent again to change it.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct MemberSubscription {
+    #[prost(string, repeated, tag = "1")]
+    pub topics: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// Topics whose whole name matches this regular expression are added. Empty for none.
+    #[prost(string, tag = "2")]
+    pub topic_regex: ::prost::alloc::string::String,
+}
+/// The partitions that the member holds now: the acknowledgement of an assignment. A revoked partition
+/// goes to its next owner once it is missing here, so a member sends this after it stopped reading
+/// what it lost and committed its offsets.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct MemberOwned {
+    #[prost(message, repeated, tag = "1")]
+    pub partitions: ::prost::alloc::vec::Vec<TopicPartitions>,
+}
+/// Says that the member is alive; due every heartbeat_interval_ms.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct MemberHeartbeat {}
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct MemberLeave {
+    /// A static member that will be back within its session timeout keeps its partitions.
+    #[prost(bool, tag = "1")]
+    pub keep_partitions: bool,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct TopicPartitions {
+    #[prost(bytes = "bytes", tag = "1")]
+    pub topic_id: ::prost::bytes::Bytes,
+    #[prost(string, tag = "2")]
+    pub topic: ::prost::alloc::string::String,
+    #[prost(int32, repeated, tag = "3")]
+    pub partitions: ::prost::alloc::vec::Vec<i32>,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct MemberResponse {
+    #[prost(oneof = "member_response::Response", tags = "1, 2, 3, 4, 5")]
+    pub response: ::core::option::Option<member_response::Response>,
+}
+/// Nested message and enum types in `MemberResponse`.
+pub mod member_response {
+    #[derive(Clone, PartialEq, ::prost::Oneof)]
+    pub enum Response {
+        #[prost(message, tag = "1")]
+        Joined(super::MemberJoined),
+        #[prost(message, tag = "2")]
+        Assignment(super::MemberAssignment),
+        #[prost(message, tag = "3")]
+        HeartbeatAck(super::MemberHeartbeatAck),
+        #[prost(message, tag = "4")]
+        Left(super::MemberLeft),
+        /// The membership is over, or was never granted; the server ends the stream after it.
+        #[prost(message, tag = "5")]
+        Failed(super::Error),
+    }
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct MemberJoined {
+    #[prost(string, tag = "1")]
+    pub member_id: ::prost::alloc::string::String,
+    #[prost(int32, tag = "2")]
+    pub member_epoch: i32,
+    #[prost(uint32, tag = "3")]
+    pub heartbeat_interval_ms: u32,
+    #[prost(uint32, tag = "4")]
+    pub session_timeout_ms: u32,
+    #[prost(uint32, tag = "5")]
+    pub rebalance_timeout_ms: u32,
+}
+/// What the member is to hold: all of it, not a difference. It gives up what is not listed, then sends
+/// MemberOwned; it may read the listed partitions at once.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct MemberAssignment {
+    /// Commits of the member carry it.
+    #[prost(int32, tag = "1")]
+    pub member_epoch: i32,
+    #[prost(message, repeated, tag = "2")]
+    pub partitions: ::prost::alloc::vec::Vec<TopicPartitions>,
+    /// Why the group was rebalanced last.
+    #[prost(string, tag = "3")]
+    pub reason: ::prost::alloc::string::String,
+}
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct MemberHeartbeatAck {
+    #[prost(int32, tag = "1")]
+    pub member_epoch: i32,
+}
+/// The leave is done.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct MemberLeft {}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct CommitOffsetsRequest {
+    /// Chosen by the client, echoed in the answer.
+    #[prost(uint64, tag = "1")]
+    pub request_id: u64,
+    #[prost(string, tag = "2")]
+    pub group_id: ::prost::alloc::string::String,
+    /// Empty with epoch -1 where the group has no members.
+    #[prost(string, tag = "3")]
+    pub member_id: ::prost::alloc::string::String,
+    #[prost(sint32, tag = "4")]
+    pub member_epoch: i32,
+    #[prost(message, repeated, tag = "5")]
+    pub offsets: ::prost::alloc::vec::Vec<OffsetCommit>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct OffsetCommit {
+    #[prost(bytes = "bytes", tag = "1")]
+    pub topic_id: ::prost::bytes::Bytes,
+    #[prost(int32, tag = "2")]
+    pub partition: i32,
+    /// The next offset to read.
+    #[prost(int64, tag = "3")]
+    pub offset: i64,
+    /// Leader epoch of the last record read, -1 for none.
+    #[prost(sint32, tag = "4")]
+    pub leader_epoch: i32,
+    #[prost(string, tag = "5")]
+    pub metadata: ::prost::alloc::string::String,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct CommitOffsetsResponse {
+    #[prost(uint64, tag = "1")]
+    pub request_id: u64,
+    /// Set where the whole request was refused; results are then empty.
+    #[prost(message, optional, tag = "2")]
+    pub error: ::core::option::Option<Error>,
+    /// One per offset, in the order given.
+    #[prost(message, repeated, tag = "3")]
+    pub results: ::prost::alloc::vec::Vec<OffsetCommitResult>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct OffsetCommitResult {
+    #[prost(bytes = "bytes", tag = "1")]
+    pub topic_id: ::prost::bytes::Bytes,
+    #[prost(int32, tag = "2")]
+    pub partition: i32,
+    #[prost(message, optional, tag = "3")]
+    pub error: ::core::option::Option<Error>,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct FetchOffsetsRequest {
+    #[prost(string, tag = "1")]
+    pub group_id: ::prost::alloc::string::String,
+    /// Empty with epoch -1 for a reader that is no member.
+    #[prost(string, tag = "2")]
+    pub member_id: ::prost::alloc::string::String,
+    #[prost(sint32, tag = "3")]
+    pub member_epoch: i32,
+    /// Which partitions; all with a commit where empty.
+    #[prost(message, repeated, tag = "4")]
+    pub partitions: ::prost::alloc::vec::Vec<TopicPartitions>,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct FetchOffsetsResponse {
+    #[prost(message, optional, tag = "1")]
+    pub error: ::core::option::Option<Error>,
+    #[prost(message, repeated, tag = "2")]
+    pub offsets: ::prost::alloc::vec::Vec<CommittedOffset>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct CommittedOffset {
+    /// Empty where the topic is gone.
+    #[prost(bytes = "bytes", tag = "1")]
+    pub topic_id: ::prost::bytes::Bytes,
+    #[prost(string, tag = "2")]
+    pub topic: ::prost::alloc::string::String,
+    #[prost(int32, tag = "3")]
+    pub partition: i32,
+    /// -1 where nothing is committed.
+    #[prost(sint64, tag = "4")]
+    pub offset: i64,
+    #[prost(sint32, tag = "5")]
+    pub leader_epoch: i32,
+    #[prost(string, tag = "6")]
+    pub metadata: ::prost::alloc::string::String,
+    #[prost(int64, tag = "7")]
+    pub commit_timestamp_ms: i64,
+    #[prost(message, optional, tag = "8")]
+    pub error: ::core::option::Option<Error>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ListGroupsRequest {
+    /// Only groups in these states; all where empty.
+    #[prost(string, repeated, tag = "1")]
+    pub states: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    #[prost(enumeration = "GroupType", repeated, tag = "2")]
+    pub types: ::prost::alloc::vec::Vec<i32>,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ListGroupsResponse {
+    #[prost(message, repeated, tag = "1")]
+    pub groups: ::prost::alloc::vec::Vec<GroupListing>,
+    /// Set where part of the groups could not be listed, for instance while a coordinator loads.
+    #[prost(message, optional, tag = "2")]
+    pub error: ::core::option::Option<Error>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct GroupListing {
+    #[prost(string, tag = "1")]
+    pub group_id: ::prost::alloc::string::String,
+    #[prost(enumeration = "GroupType", tag = "2")]
+    pub r#type: i32,
+    /// Kafka's names: Empty, Assigning, Reconciling, Stable, Dead, PreparingRebalance, CompletingRebalance.
+    #[prost(string, tag = "3")]
+    pub state: ::prost::alloc::string::String,
+    #[prost(uint32, tag = "4")]
+    pub members: u32,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct DescribeGroupsRequest {
+    #[prost(string, repeated, tag = "1")]
+    pub group_ids: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct DescribeGroupsResponse {
+    /// One per group, in the order asked.
+    #[prost(message, repeated, tag = "1")]
+    pub groups: ::prost::alloc::vec::Vec<GroupDescription>,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct GroupDescription {
+    #[prost(string, tag = "1")]
+    pub group_id: ::prost::alloc::string::String,
+    #[prost(message, optional, tag = "2")]
+    pub error: ::core::option::Option<Error>,
+    #[prost(enumeration = "GroupType", tag = "3")]
+    pub r#type: i32,
+    #[prost(string, tag = "4")]
+    pub state: ::prost::alloc::string::String,
+    #[prost(int32, tag = "5")]
+    pub group_epoch: i32,
+    #[prost(int32, tag = "6")]
+    pub assignment_epoch: i32,
+    #[prost(string, tag = "7")]
+    pub assignor: ::prost::alloc::string::String,
+    #[prost(int32, tag = "8")]
+    pub coordinator_broker_id: i32,
+    #[prost(message, repeated, tag = "9")]
+    pub members: ::prost::alloc::vec::Vec<GroupMember>,
+    /// Every partition that has a commit or an owner.
+    #[prost(message, repeated, tag = "10")]
+    pub partitions: ::prost::alloc::vec::Vec<GroupPartition>,
+    /// The newest last, at most a bounded number.
+    #[prost(message, repeated, tag = "11")]
+    pub rebalances: ::prost::alloc::vec::Vec<Rebalance>,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct GroupMember {
+    #[prost(string, tag = "1")]
+    pub member_id: ::prost::alloc::string::String,
+    #[prost(string, tag = "2")]
+    pub instance_id: ::prost::alloc::string::String,
+    #[prost(string, tag = "3")]
+    pub client_id: ::prost::alloc::string::String,
+    #[prost(string, tag = "4")]
+    pub client_host: ::prost::alloc::string::String,
+    #[prost(string, tag = "5")]
+    pub rack_id: ::prost::alloc::string::String,
+    #[prost(int32, tag = "6")]
+    pub member_epoch: i32,
+    #[prost(message, optional, tag = "7")]
+    pub subscription: ::core::option::Option<MemberSubscription>,
+    /// What the member holds.
+    #[prost(message, repeated, tag = "8")]
+    pub assigned: ::prost::alloc::vec::Vec<TopicPartitions>,
+    /// What it is to hold in the end.
+    #[prost(message, repeated, tag = "9")]
+    pub target: ::prost::alloc::vec::Vec<TopicPartitions>,
+    /// Stable, Unrevoked (has partitions to give up) or Unreleased (waits for others to).
+    #[prost(string, tag = "10")]
+    pub state: ::prost::alloc::string::String,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct GroupPartition {
+    #[prost(bytes = "bytes", tag = "1")]
+    pub topic_id: ::prost::bytes::Bytes,
+    #[prost(string, tag = "2")]
+    pub topic: ::prost::alloc::string::String,
+    #[prost(int32, tag = "3")]
+    pub partition: i32,
+    /// -1 where nothing is committed.
+    #[prost(sint64, tag = "4")]
+    pub committed_offset: i64,
+    #[prost(sint64, tag = "5")]
+    pub log_start_offset: i64,
+    /// The high watermark.
+    #[prost(sint64, tag = "6")]
+    pub log_end_offset: i64,
+    /// Records between the commit and the high watermark; -1 while unknown.
+    #[prost(sint64, tag = "7")]
+    pub lag: i64,
+    /// Time since the committed offset was the log end; -1 while unknown.
+    #[prost(sint64, tag = "8")]
+    pub lag_ms: i64,
+    #[prost(string, tag = "9")]
+    pub metadata: ::prost::alloc::string::String,
+    #[prost(int64, tag = "10")]
+    pub commit_timestamp_ms: i64,
+    /// Who holds it; empty for nobody.
+    #[prost(string, tag = "11")]
+    pub member_id: ::prost::alloc::string::String,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Rebalance {
+    #[prost(int64, tag = "1")]
+    pub timestamp_ms: i64,
+    #[prost(int32, tag = "2")]
+    pub group_epoch: i32,
+    /// What made it necessary, for instance "member consumer-1 joined".
+    #[prost(string, tag = "3")]
+    pub reason: ::prost::alloc::string::String,
+    #[prost(uint32, tag = "4")]
+    pub members: u32,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct DeleteGroupsRequest {
+    #[prost(string, repeated, tag = "1")]
+    pub group_ids: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct DeleteGroupsResponse {
+    #[prost(message, repeated, tag = "1")]
+    pub results: ::prost::alloc::vec::Vec<DeleteGroupResult>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct DeleteGroupResult {
+    #[prost(string, tag = "1")]
+    pub group_id: ::prost::alloc::string::String,
+    #[prost(message, optional, tag = "2")]
+    pub error: ::core::option::Option<Error>,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct DeleteOffsetsRequest {
+    #[prost(string, tag = "1")]
+    pub group_id: ::prost::alloc::string::String,
+    #[prost(message, repeated, tag = "2")]
+    pub offsets: ::prost::alloc::vec::Vec<OffsetDelete>,
+}
+/// Topics by name, since offsets can outlive their topic.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct OffsetDelete {
+    #[prost(string, tag = "1")]
+    pub topic: ::prost::alloc::string::String,
+    #[prost(int32, tag = "2")]
+    pub partition: i32,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct DeleteOffsetsResponse {
+    #[prost(message, optional, tag = "1")]
+    pub error: ::core::option::Option<Error>,
+    #[prost(message, repeated, tag = "2")]
+    pub results: ::prost::alloc::vec::Vec<OffsetDeleteResult>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct OffsetDeleteResult {
+    #[prost(string, tag = "1")]
+    pub topic: ::prost::alloc::string::String,
+    #[prost(int32, tag = "2")]
+    pub partition: i32,
+    #[prost(message, optional, tag = "3")]
+    pub error: ::core::option::Option<Error>,
+}
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum GroupType {
+    Unspecified = 0,
+    /// Offsets only, nobody joins.
+    Simple = 1,
+    /// Members assign partitions among themselves.
+    Classic = 2,
+    /// The broker assigns partitions (KIP-848).
+    Consumer = 3,
+}
+impl GroupType {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "GROUP_TYPE_UNSPECIFIED",
+            Self::Simple => "GROUP_TYPE_SIMPLE",
+            Self::Classic => "GROUP_TYPE_CLASSIC",
+            Self::Consumer => "GROUP_TYPE_CONSUMER",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "GROUP_TYPE_UNSPECIFIED" => Some(Self::Unspecified),
+            "GROUP_TYPE_SIMPLE" => Some(Self::Simple),
+            "GROUP_TYPE_CLASSIC" => Some(Self::Classic),
+            "GROUP_TYPE_CONSUMER" => Some(Self::Consumer),
+            _ => None,
+        }
+    }
+}
+/// Generated client implementations.
+pub mod group_service_client {
+    #![allow(
+        unused_variables,
+        dead_code,
+        missing_docs,
+        clippy::wildcard_imports,
+        clippy::let_unit_value,
+    )]
+    use tonic::codegen::*;
+    use tonic::codegen::http::Uri;
+    #[derive(Debug, Clone)]
+    pub struct GroupServiceClient<T> {
+        inner: tonic::client::Grpc<T>,
+    }
+    impl<T> GroupServiceClient<T>
+    where
+        T: tonic::client::GrpcService<tonic::body::Body>,
+        T::Error: Into<StdError>,
+        T::ResponseBody: Body<Data = Bytes> + std::marker::Send + 'static,
+        <T::ResponseBody as Body>::Error: Into<StdError> + std::marker::Send,
+    {
+        pub fn new(inner: T) -> Self {
+            let inner = tonic::client::Grpc::new(inner);
+            Self { inner }
+        }
+        pub fn with_origin(inner: T, origin: Uri) -> Self {
+            let inner = tonic::client::Grpc::with_origin(inner, origin);
+            Self { inner }
+        }
+        pub fn with_interceptor<F>(
+            inner: T,
+            interceptor: F,
+        ) -> GroupServiceClient<InterceptedService<T, F>>
+        where
+            F: tonic::service::Interceptor,
+            T::ResponseBody: Default,
+            T: tonic::codegen::Service<
+                http::Request<tonic::body::Body>,
+                Response = http::Response<
+                    <T as tonic::client::GrpcService<tonic::body::Body>>::ResponseBody,
+                >,
+            >,
+            <T as tonic::codegen::Service<
+                http::Request<tonic::body::Body>,
+            >>::Error: Into<StdError> + std::marker::Send + std::marker::Sync,
+        {
+            GroupServiceClient::new(InterceptedService::new(inner, interceptor))
+        }
+        /// Compress requests with the given encoding.
+        ///
+        /// This requires the server to support it otherwise it might respond with an
+        /// error.
+        #[must_use]
+        pub fn send_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.inner = self.inner.send_compressed(encoding);
+            self
+        }
+        /// Enable decompressing responses.
+        #[must_use]
+        pub fn accept_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.inner = self.inner.accept_compressed(encoding);
+            self
+        }
+        /// Limits the maximum size of a decoded message.
+        ///
+        /// Default: `4MB`
+        #[must_use]
+        pub fn max_decoding_message_size(mut self, limit: usize) -> Self {
+            self.inner = self.inner.max_decoding_message_size(limit);
+            self
+        }
+        /// Limits the maximum size of an encoded message.
+        ///
+        /// Default: `usize::MAX`
+        #[must_use]
+        pub fn max_encoding_message_size(mut self, limit: usize) -> Self {
+            self.inner = self.inner.max_encoding_message_size(limit);
+            self
+        }
+        /// One stream per member. The client starts with MemberJoin; the server answers with MemberJoined
+        /// and then pushes a MemberAssignment whenever the member's assignment or epoch changes. A member
+        /// is fenced when nothing arrives for its session timeout, when it does not give up revoked
+        /// partitions within its rebalance timeout, or when its stream broke and it did not join again with
+        /// its member id and epoch within the reconnect grace (one second, or the session timeout if less).
+        pub async fn member(
+            &mut self,
+            request: impl tonic::IntoStreamingRequest<Message = super::MemberRequest>,
+        ) -> std::result::Result<
+            tonic::Response<tonic::codec::Streaming<super::MemberResponse>>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/millstream.v1.GroupService/Member",
+            );
+            let mut req = request.into_streaming_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("millstream.v1.GroupService", "Member"));
+            self.inner.streaming(req, path, codec).await
+        }
+        /// Commits offsets, of a member or of a group without members. Requests of one stream are handled in
+        /// order; every one is answered under its request_id once the commit is durable.
+        pub async fn commit_offsets(
+            &mut self,
+            request: impl tonic::IntoStreamingRequest<
+                Message = super::CommitOffsetsRequest,
+            >,
+        ) -> std::result::Result<
+            tonic::Response<tonic::codec::Streaming<super::CommitOffsetsResponse>>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/millstream.v1.GroupService/CommitOffsets",
+            );
+            let mut req = request.into_streaming_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("millstream.v1.GroupService", "CommitOffsets"));
+            self.inner.streaming(req, path, codec).await
+        }
+        pub async fn fetch_offsets(
+            &mut self,
+            request: impl tonic::IntoRequest<super::FetchOffsetsRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::FetchOffsetsResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/millstream.v1.GroupService/FetchOffsets",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("millstream.v1.GroupService", "FetchOffsets"));
+            self.inner.unary(req, path, codec).await
+        }
+        pub async fn list_groups(
+            &mut self,
+            request: impl tonic::IntoRequest<super::ListGroupsRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ListGroupsResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/millstream.v1.GroupService/ListGroups",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("millstream.v1.GroupService", "ListGroups"));
+            self.inner.unary(req, path, codec).await
+        }
+        pub async fn describe_groups(
+            &mut self,
+            request: impl tonic::IntoRequest<super::DescribeGroupsRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::DescribeGroupsResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/millstream.v1.GroupService/DescribeGroups",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("millstream.v1.GroupService", "DescribeGroups"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// Refused for a group that has members.
+        pub async fn delete_groups(
+            &mut self,
+            request: impl tonic::IntoRequest<super::DeleteGroupsRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::DeleteGroupsResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/millstream.v1.GroupService/DeleteGroups",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("millstream.v1.GroupService", "DeleteGroups"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// Forgets committed offsets; refused for topics that a member of the group subscribes to.
+        pub async fn delete_offsets(
+            &mut self,
+            request: impl tonic::IntoRequest<super::DeleteOffsetsRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::DeleteOffsetsResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/millstream.v1.GroupService/DeleteOffsets",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("millstream.v1.GroupService", "DeleteOffsets"));
+            self.inner.unary(req, path, codec).await
+        }
+    }
+}
+/// Generated server implementations.
+pub mod group_service_server {
+    #![allow(
+        unused_variables,
+        dead_code,
+        missing_docs,
+        clippy::wildcard_imports,
+        clippy::let_unit_value,
+    )]
+    use tonic::codegen::*;
+    /// Generated trait containing gRPC methods that should be implemented for use with GroupServiceServer.
+    #[async_trait]
+    pub trait GroupService: std::marker::Send + std::marker::Sync + 'static {
+        /// Server streaming response type for the Member method.
+        type MemberStream: tonic::codegen::tokio_stream::Stream<
+                Item = std::result::Result<super::MemberResponse, tonic::Status>,
+            >
+            + std::marker::Send
+            + 'static;
+        /// One stream per member. The client starts with MemberJoin; the server answers with MemberJoined
+        /// and then pushes a MemberAssignment whenever the member's assignment or epoch changes. A member
+        /// is fenced when nothing arrives for its session timeout, when it does not give up revoked
+        /// partitions within its rebalance timeout, or when its stream broke and it did not join again with
+        /// its member id and epoch within the reconnect grace (one second, or the session timeout if less).
+        async fn member(
+            &self,
+            request: tonic::Request<tonic::Streaming<super::MemberRequest>>,
+        ) -> std::result::Result<tonic::Response<Self::MemberStream>, tonic::Status>;
+        /// Server streaming response type for the CommitOffsets method.
+        type CommitOffsetsStream: tonic::codegen::tokio_stream::Stream<
+                Item = std::result::Result<super::CommitOffsetsResponse, tonic::Status>,
+            >
+            + std::marker::Send
+            + 'static;
+        /// Commits offsets, of a member or of a group without members. Requests of one stream are handled in
+        /// order; every one is answered under its request_id once the commit is durable.
+        async fn commit_offsets(
+            &self,
+            request: tonic::Request<tonic::Streaming<super::CommitOffsetsRequest>>,
+        ) -> std::result::Result<
+            tonic::Response<Self::CommitOffsetsStream>,
+            tonic::Status,
+        >;
+        async fn fetch_offsets(
+            &self,
+            request: tonic::Request<super::FetchOffsetsRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::FetchOffsetsResponse>,
+            tonic::Status,
+        >;
+        async fn list_groups(
+            &self,
+            request: tonic::Request<super::ListGroupsRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ListGroupsResponse>,
+            tonic::Status,
+        >;
+        async fn describe_groups(
+            &self,
+            request: tonic::Request<super::DescribeGroupsRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::DescribeGroupsResponse>,
+            tonic::Status,
+        >;
+        /// Refused for a group that has members.
+        async fn delete_groups(
+            &self,
+            request: tonic::Request<super::DeleteGroupsRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::DeleteGroupsResponse>,
+            tonic::Status,
+        >;
+        /// Forgets committed offsets; refused for topics that a member of the group subscribes to.
+        async fn delete_offsets(
+            &self,
+            request: tonic::Request<super::DeleteOffsetsRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::DeleteOffsetsResponse>,
+            tonic::Status,
+        >;
+    }
+    #[derive(Debug)]
+    pub struct GroupServiceServer<T> {
+        inner: Arc<T>,
+        accept_compression_encodings: EnabledCompressionEncodings,
+        send_compression_encodings: EnabledCompressionEncodings,
+        max_decoding_message_size: Option<usize>,
+        max_encoding_message_size: Option<usize>,
+    }
+    impl<T> GroupServiceServer<T> {
+        pub fn new(inner: T) -> Self {
+            Self::from_arc(Arc::new(inner))
+        }
+        pub fn from_arc(inner: Arc<T>) -> Self {
+            Self {
+                inner,
+                accept_compression_encodings: Default::default(),
+                send_compression_encodings: Default::default(),
+                max_decoding_message_size: None,
+                max_encoding_message_size: None,
+            }
+        }
+        pub fn with_interceptor<F>(
+            inner: T,
+            interceptor: F,
+        ) -> InterceptedService<Self, F>
+        where
+            F: tonic::service::Interceptor,
+        {
+            InterceptedService::new(Self::new(inner), interceptor)
+        }
+        /// Enable decompressing requests with the given encoding.
+        #[must_use]
+        pub fn accept_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.accept_compression_encodings.enable(encoding);
+            self
+        }
+        /// Compress responses with the given encoding, if the client supports it.
+        #[must_use]
+        pub fn send_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.send_compression_encodings.enable(encoding);
+            self
+        }
+        /// Limits the maximum size of a decoded message.
+        ///
+        /// Default: `4MB`
+        #[must_use]
+        pub fn max_decoding_message_size(mut self, limit: usize) -> Self {
+            self.max_decoding_message_size = Some(limit);
+            self
+        }
+        /// Limits the maximum size of an encoded message.
+        ///
+        /// Default: `usize::MAX`
+        #[must_use]
+        pub fn max_encoding_message_size(mut self, limit: usize) -> Self {
+            self.max_encoding_message_size = Some(limit);
+            self
+        }
+    }
+    impl<T, B> tonic::codegen::Service<http::Request<B>> for GroupServiceServer<T>
+    where
+        T: GroupService,
+        B: Body + std::marker::Send + 'static,
+        B::Error: Into<StdError> + std::marker::Send + 'static,
+    {
+        type Response = http::Response<tonic::body::Body>;
+        type Error = std::convert::Infallible;
+        type Future = BoxFuture<Self::Response, Self::Error>;
+        fn poll_ready(
+            &mut self,
+            _cx: &mut Context<'_>,
+        ) -> Poll<std::result::Result<(), Self::Error>> {
+            Poll::Ready(Ok(()))
+        }
+        fn call(&mut self, req: http::Request<B>) -> Self::Future {
+            match req.uri().path() {
+                "/millstream.v1.GroupService/Member" => {
+                    #[allow(non_camel_case_types)]
+                    struct MemberSvc<T: GroupService>(pub Arc<T>);
+                    impl<
+                        T: GroupService,
+                    > tonic::server::StreamingService<super::MemberRequest>
+                    for MemberSvc<T> {
+                        type Response = super::MemberResponse;
+                        type ResponseStream = T::MemberStream;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::ResponseStream>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<
+                                tonic::Streaming<super::MemberRequest>,
+                            >,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as GroupService>::member(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = MemberSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.streaming(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/millstream.v1.GroupService/CommitOffsets" => {
+                    #[allow(non_camel_case_types)]
+                    struct CommitOffsetsSvc<T: GroupService>(pub Arc<T>);
+                    impl<
+                        T: GroupService,
+                    > tonic::server::StreamingService<super::CommitOffsetsRequest>
+                    for CommitOffsetsSvc<T> {
+                        type Response = super::CommitOffsetsResponse;
+                        type ResponseStream = T::CommitOffsetsStream;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::ResponseStream>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<
+                                tonic::Streaming<super::CommitOffsetsRequest>,
+                            >,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as GroupService>::commit_offsets(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = CommitOffsetsSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.streaming(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/millstream.v1.GroupService/FetchOffsets" => {
+                    #[allow(non_camel_case_types)]
+                    struct FetchOffsetsSvc<T: GroupService>(pub Arc<T>);
+                    impl<
+                        T: GroupService,
+                    > tonic::server::UnaryService<super::FetchOffsetsRequest>
+                    for FetchOffsetsSvc<T> {
+                        type Response = super::FetchOffsetsResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::FetchOffsetsRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as GroupService>::fetch_offsets(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = FetchOffsetsSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/millstream.v1.GroupService/ListGroups" => {
+                    #[allow(non_camel_case_types)]
+                    struct ListGroupsSvc<T: GroupService>(pub Arc<T>);
+                    impl<
+                        T: GroupService,
+                    > tonic::server::UnaryService<super::ListGroupsRequest>
+                    for ListGroupsSvc<T> {
+                        type Response = super::ListGroupsResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::ListGroupsRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as GroupService>::list_groups(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = ListGroupsSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/millstream.v1.GroupService/DescribeGroups" => {
+                    #[allow(non_camel_case_types)]
+                    struct DescribeGroupsSvc<T: GroupService>(pub Arc<T>);
+                    impl<
+                        T: GroupService,
+                    > tonic::server::UnaryService<super::DescribeGroupsRequest>
+                    for DescribeGroupsSvc<T> {
+                        type Response = super::DescribeGroupsResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::DescribeGroupsRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as GroupService>::describe_groups(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = DescribeGroupsSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/millstream.v1.GroupService/DeleteGroups" => {
+                    #[allow(non_camel_case_types)]
+                    struct DeleteGroupsSvc<T: GroupService>(pub Arc<T>);
+                    impl<
+                        T: GroupService,
+                    > tonic::server::UnaryService<super::DeleteGroupsRequest>
+                    for DeleteGroupsSvc<T> {
+                        type Response = super::DeleteGroupsResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::DeleteGroupsRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as GroupService>::delete_groups(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = DeleteGroupsSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/millstream.v1.GroupService/DeleteOffsets" => {
+                    #[allow(non_camel_case_types)]
+                    struct DeleteOffsetsSvc<T: GroupService>(pub Arc<T>);
+                    impl<
+                        T: GroupService,
+                    > tonic::server::UnaryService<super::DeleteOffsetsRequest>
+                    for DeleteOffsetsSvc<T> {
+                        type Response = super::DeleteOffsetsResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::DeleteOffsetsRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as GroupService>::delete_offsets(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = DeleteOffsetsSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                _ => {
+                    Box::pin(async move {
+                        let mut response = http::Response::new(
+                            tonic::body::Body::default(),
+                        );
+                        let headers = response.headers_mut();
+                        headers
+                            .insert(
+                                tonic::Status::GRPC_STATUS,
+                                (tonic::Code::Unimplemented as i32).into(),
+                            );
+                        headers
+                            .insert(
+                                http::header::CONTENT_TYPE,
+                                tonic::metadata::GRPC_CONTENT_TYPE,
+                            );
+                        Ok(response)
+                    })
+                }
+            }
+        }
+    }
+    impl<T> Clone for GroupServiceServer<T> {
+        fn clone(&self) -> Self {
+            let inner = self.inner.clone();
+            Self {
+                inner,
+                accept_compression_encodings: self.accept_compression_encodings,
+                send_compression_encodings: self.send_compression_encodings,
+                max_decoding_message_size: self.max_decoding_message_size,
+                max_encoding_message_size: self.max_encoding_message_size,
+            }
+        }
+    }
+    /// Generated gRPC service name
+    pub const SERVICE_NAME: &str = "millstream.v1.GroupService";
+    impl<T> tonic::server::NamedService for GroupServiceServer<T> {
+        const NAME: &'static str = SERVICE_NAME;
+    }
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
 pub struct ListOffsetsRequest {
     #[prost(enumeration = "IsolationLevel", tag = "1")]
     pub isolation_level: i32,
