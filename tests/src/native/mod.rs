@@ -3,6 +3,7 @@
 //! It retries nothing, hides nothing and decides nothing: each call is one request.
 
 mod fetch;
+mod groups;
 mod produce;
 
 use std::{net::SocketAddr, time::Duration};
@@ -10,12 +11,13 @@ use std::{net::SocketAddr, time::Duration};
 use anyhow::{Context as _, Result, bail};
 use bytes::Bytes;
 use millstream_proto::grpc::v1::{
-    self, offset_service_client::OffsetServiceClient,
+    self, group_service_client::GroupServiceClient, offset_service_client::OffsetServiceClient,
     producer_id_service_client::ProducerIdServiceClient, topic_service_client::TopicServiceClient,
 };
 use tonic::transport::{Channel, Endpoint};
 
 pub use fetch::{FetchStream, records};
+pub use groups::{CommitStream, Joining, MemberStream};
 pub use produce::{ProduceStream, batch};
 
 /// How long a call may take.
@@ -242,6 +244,53 @@ impl Native {
     /// When the server does not open it.
     pub async fn fetch(&self) -> Result<FetchStream> {
         FetchStream::open(self.channel()).await
+    }
+
+    /// Joins a group, or takes up a membership.
+    ///
+    /// # Errors
+    /// When the stream breaks before its first answer; a refusal is an answer.
+    pub async fn join_group(&self, join: v1::MemberJoin) -> Result<Joining> {
+        MemberStream::open(self.channel(), join).await
+    }
+
+    /// Opens a stream of commits.
+    ///
+    /// # Errors
+    /// When the server does not open it.
+    pub async fn commits(&self) -> Result<CommitStream> {
+        CommitStream::open(self.channel()).await
+    }
+
+    /// Committed offsets, the refusal included.
+    ///
+    /// # Errors
+    /// The gRPC status.
+    pub async fn fetch_offsets(
+        &self,
+        request: v1::FetchOffsetsRequest,
+    ) -> Result<v1::FetchOffsetsResponse> {
+        let mut client = GroupServiceClient::new(self.channel());
+        Ok(client.fetch_offsets(timed(request)).await?.into_inner())
+    }
+
+    /// Describes a group.
+    ///
+    /// # Errors
+    /// A refusal, or the gRPC status.
+    pub async fn describe_group(&self, group_id: &str) -> Result<v1::GroupDescription> {
+        let request = v1::DescribeGroupsRequest {
+            group_ids: vec![group_id.into()],
+        };
+        let mut client = GroupServiceClient::new(self.channel());
+        let response = client.describe_groups(timed(request)).await?.into_inner();
+        let group = response
+            .groups
+            .into_iter()
+            .next()
+            .context("one description a group")?;
+        refused(group.error.clone())?;
+        Ok(group)
     }
 
     fn topics(&self) -> TopicServiceClient<Channel> {
