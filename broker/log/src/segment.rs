@@ -8,7 +8,7 @@ use std::{
     io,
     path::{Path, PathBuf},
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc, Mutex, MutexGuard, OnceLock, PoisonError,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
 };
@@ -42,6 +42,9 @@ pub(crate) struct Segment {
     last_used: AtomicU64,
     /// Bytes were written that no flush covers.
     dirty: AtomicBool,
+    /// Why its file is not the one that was sealed, once somebody looked; `None` when it is.
+    identity: OnceLock<Option<String>>,
+    identity_turn: Mutex<()>,
     /// The file holds stale batches beyond this size; cut when the last reader is gone.
     stale_tail: Mutex<Option<(Arc<dyn LogFile>, u64)>>,
 }
@@ -91,6 +94,8 @@ impl Segment {
             handles: Mutex::new(Handles::default()),
             last_used: AtomicU64::new(0),
             dirty: AtomicBool::new(false),
+            identity: OnceLock::new(),
+            identity_turn: Mutex::default(),
             stale_tail: Mutex::new(None),
         })
     }
@@ -104,6 +109,8 @@ impl Segment {
             segment.remove_files();
             return Err(error);
         }
+        // Nobody but this process writes it from now on.
+        segment.set_identity(None);
         {
             let mut handles = segment.handles();
             handles.file = Some((file, permit));
@@ -164,6 +171,21 @@ impl Segment {
 
     pub(crate) fn end_offset(&self) -> Offset {
         self.lock_meta().end_offset()
+    }
+
+    /// Why its file is not the one that was sealed, when that is known; inside, `None` says that it is.
+    pub(crate) fn identity(&self) -> Option<&Option<String>> {
+        self.identity.get()
+    }
+
+    /// Notes what a look at the file found, unless that is known already; returns what is known.
+    pub(crate) fn set_identity(&self, foreign: Option<String>) -> &Option<String> {
+        self.identity.get_or_init(|| foreign)
+    }
+
+    /// Held by whoever compares the file.
+    pub(crate) const fn identity_turn(&self) -> &Mutex<()> {
+        &self.identity_turn
     }
 
     pub(crate) fn is_dirty(&self) -> bool {
@@ -450,6 +472,9 @@ impl Segment {
         let file = self.open_file()?;
         let permit = self.open_segments.open_permit().ok_or_else(exhausted)?;
         let cut = Self::new(deps, meta);
+        if let Some(known) = self.identity() {
+            cut.set_identity(known.clone());
+        }
         // A flush that still works on this segment keeps its own handle.
         cut.dirty.store(self.is_dirty(), Ordering::Release);
         cut.handles().file = Some((Arc::clone(&file), permit));

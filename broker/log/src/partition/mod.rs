@@ -15,6 +15,7 @@ mod append;
 mod checkpoint;
 mod close;
 mod flush;
+mod identity_check;
 mod lookup;
 mod open;
 mod read;

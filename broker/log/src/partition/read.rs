@@ -291,6 +291,7 @@ impl PartitionLog {
         let source = segment
             .source(size_bytes, sealed)
             .map_err(|error| self.source_failed(path.clone(), size_bytes, error))?;
+        self.check_identity(segment, &source, view)?;
         let start = self.locate(segment, &source, size_bytes, wanted.offset)?;
         let mut walk = Walk::new(source.clone(), path, start.position, size_bytes);
         let mut continuity = start.continuity;

@@ -29,20 +29,29 @@ fn config() -> LogConfig {
 }
 
 fn value(at: i64) -> String {
+    value_of("value", at)
+}
+
+fn value_of(name: &str, at: i64) -> String {
     format!(
-        "value {at} {}",
+        "{name} {at} {}",
         "x".repeat(usize::try_from(at % 40).unwrap())
     )
 }
 
 /// A partition of several segments, all flushed; closed, or killed.
 fn written(is_clean: bool) -> MemoryIo {
+    written_with(is_clean, "value")
+}
+
+/// As [`written`]; names of equal length give files of equal sizes and offsets.
+fn written_with(is_clean: bool, name: &str) -> MemoryIo {
     let io = memory();
     let directory = directory(&io);
     let log = create(&directory, config());
     let mut at = 0;
     while at < RECORDS {
-        let values = [value(at), value(at + 1)];
+        let values = [value_of(name, at), value_of(name, at + 1)];
         let texts: Vec<&str> = values.iter().map(String::as_str).collect();
         let sequence = i32::try_from(at).unwrap();
         log.append(from_producer(sequence, &texts), &context())
@@ -177,4 +186,28 @@ fn a_thousand_replaced_ranges_swapped_and_missing_segments_serve_no_wrong_byte()
         unreadable += assert_right_or_error(&io, &case);
     }
     assert!(unreadable > 1_000, "they were seen: {unreadable}");
+}
+
+#[test]
+fn a_segment_of_another_partition_with_equal_offsets_and_size_is_refused() {
+    for is_clean in [true, false] {
+        let (ours, theirs) = (
+            written_with(is_clean, "value"),
+            written_with(is_clean, "other"),
+        );
+        let logs: Vec<PathBuf> = files(&ours, PARTITION_DIR)
+            .into_iter()
+            .filter(|path| path.extension().is_some_and(|extension| extension == "log"))
+            .collect();
+        // After a kill the active segment has no entry yet, and batches of it may be any.
+        let checked = if is_clean { logs.len() } else { logs.len() - 1 };
+        for path in &logs[..checked] {
+            let io = ours.fork();
+            let bytes = theirs.contents(path).unwrap();
+            assert_eq!(bytes.len(), io.contents(path).unwrap().len());
+            replace(&io, path, &bytes);
+            let unreadable = assert_right_or_error(&io, &format!("{}", path.display()));
+            assert!(unreadable > 0, "{} was served", path.display());
+        }
+    }
 }
