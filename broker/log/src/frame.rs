@@ -324,15 +324,15 @@ pub(crate) fn create_anew(io: &dyn LogIo, path: &Path) -> io::Result<Arc<dyn Log
     }
 }
 
-/// Removes a file durably; no error when there is none.
+/// Removes a file durably; no error when there is none. The directory is synced in that case, too: a
+/// process that was killed between the two steps has removed the name, and not for good.
 ///
 /// # Errors
 /// Whatever the system says.
 pub fn remove_file(io: &dyn LogIo, path: &Path) -> io::Result<()> {
     match io.remove_file(path) {
-        Ok(()) => io.sync_dir(parent(path)),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-        Err(error) => Err(error),
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => io.sync_dir(parent(path)),
     }
 }
 

@@ -110,9 +110,7 @@ impl PartitionLog {
         view: &View,
         offset: Offset,
     ) -> Result<(), StorageError> {
-        for segment in view.segments.iter().rev() {
-            self.rename_away(segment)?;
-        }
+        self.rename_all_away(&view.segments)?;
         self.forget_cuts_from(Offset::ZERO)?;
         let active = self.create_segment(offset)?;
         let io = &**self.directory.io();
@@ -146,8 +144,9 @@ impl PartitionLog {
             .retain(|sealing| sealing.end_offset <= kept.end_offset());
         let before = manifest.clone();
         manifest.retain(|entry| entry.meta.end_offset() <= kept.end_offset());
-        let is_vouched = manifest.get(kept.base_offset).is_some();
-        if kept.size_bytes > 0 && !is_vouched {
+        // Nothing is kept of a segment that goes as a whole: its file may hold a stale tail of an
+        // earlier truncation, which no entry keeps from being read any more.
+        if manifest.get(kept.base_offset).is_none() {
             manifest.set_cut(kept.base_offset, kept.size_bytes);
         }
         if *manifest == before {
@@ -223,9 +222,8 @@ impl PartitionLog {
         } else {
             index + 1
         };
-        for segment in view.segments.iter().skip(first_gone).rev() {
-            self.rename_away(segment)?;
-        }
+        let (_, gone) = view.segments.split_at(first_gone.min(view.segments.len()));
+        self.rename_all_away(gone)?;
         self.forget_cuts_from(end)?;
         let mut segments: Vec<_> = view.segments.iter().take(first_gone).cloned().collect();
         let cut = if is_whole_segment_gone {
@@ -327,6 +325,21 @@ impl PartitionLog {
             }
         }
         Ok(())
+    }
+
+    /// Renames segments away, the newest first. The oldest follows once the others are durably gone: a
+    /// power cut must not leave a later one as the start of the log.
+    fn rename_all_away(&self, segments: &[Arc<Segment>]) -> Result<(), StorageError> {
+        let Some((oldest, later)) = segments.split_first() else {
+            return Ok(());
+        };
+        for segment in later.iter().rev() {
+            self.rename_away(segment)?;
+        }
+        if !later.is_empty() {
+            self.sync_directory()?;
+        }
+        self.rename_away(oldest)
     }
 
     /// Renames a segment's files away; open handles and maps of readers stay valid. The files are
