@@ -62,6 +62,36 @@ struct FileOperation {
     change: FileChange,
 }
 
+impl FileOperation {
+    /// What is left of a write, in up to two pieces, when a later change lies over it.
+    fn without(self, later: &FileChange) -> Vec<Self> {
+        let FileChange::Write { position, bytes } = &self.change else {
+            return vec![self];
+        };
+        let (start, end) = (*position, *position + bytes.len() as u64);
+        let (gone_from, gone_to) = match later {
+            FileChange::Write { position, bytes } => (*position, *position + bytes.len() as u64),
+            FileChange::SetLen(length) => (*length, u64::MAX),
+        };
+        let pieces = [start..end.min(gone_from), start.max(gone_to)..end];
+        let left = pieces.into_iter().filter(|piece| piece.start < piece.end);
+        left.map(|piece| {
+            let inside = |at: u64| usize::try_from(at - start).expect("it lies in a vector");
+            let bytes = bytes
+                .get(inside(piece.start)..inside(piece.end))
+                .unwrap_or_default();
+            Self {
+                change: FileChange::Write {
+                    position: piece.start,
+                    bytes: bytes.to_vec(),
+                },
+                ..self
+            }
+        })
+        .collect()
+    }
+}
+
 #[derive(Debug, Clone)]
 enum FileChange {
     Write { position: u64, bytes: Vec<u8> },
@@ -433,22 +463,28 @@ impl Image {
     /// Makes what was done to the file before `sequence` durable.
     pub(super) fn sync_data(&mut self, id: NodeId, sequence: u64) -> io::Result<()> {
         let file = self.file_mut(id)?;
-        let durable = &mut file.durable;
-        file.pending.retain(|operation| {
+        let mut kept: Vec<FileOperation> = Vec::new();
+        for operation in std::mem::take(&mut file.pending) {
             if operation.sequence >= sequence || operation.is_given_up {
-                return true;
+                kept.push(operation);
+                continue;
             }
-            operation.change.apply(durable);
-            false
-        });
+            operation.change.apply(&mut file.durable);
+            // The disk has something newer there now.
+            kept = kept
+                .into_iter()
+                .flat_map(|earlier| earlier.without(&operation.change))
+                .collect();
+        }
+        file.pending = kept;
         Ok(())
     }
 
-    /// What a failed flush does: the file's unflushed changes look clean, and stay at the mercy
-    /// of a crash whatever is synced later.
+    /// What a failed flush does: the file's unflushed bytes look clean, and stay at the mercy of a
+    /// crash whatever is synced later. Its length is metadata, which the next sync writes.
     pub(super) fn give_up_unsynced(&mut self, id: NodeId) -> io::Result<()> {
         for operation in &mut self.file_mut(id)?.pending {
-            operation.is_given_up = true;
+            operation.is_given_up = matches!(operation.change, FileChange::Write { .. });
         }
         Ok(())
     }

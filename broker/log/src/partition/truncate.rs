@@ -144,8 +144,14 @@ impl PartitionLog {
             .retain(|sealing| sealing.end_offset <= kept.end_offset());
         let before = manifest.clone();
         manifest.retain(|entry| entry.meta.end_offset() <= kept.end_offset());
-        // Nothing is kept of a segment that goes as a whole: its file may hold a stale tail of an
-        // earlier truncation, which no entry keeps from being read any more.
+        // Until their files are gone they still end where they ended: a file may hold a stale tail of
+        // an earlier truncation.
+        let gone = before.entries().iter().filter(|entry| entry.sealed);
+        for meta in gone.map(|entry| entry.meta) {
+            if meta.end_offset() > kept.end_offset() {
+                manifest.set_cut(meta.base_offset, meta.size_bytes);
+            }
+        }
         if manifest.get(kept.base_offset).is_none() {
             manifest.set_cut(kept.base_offset, kept.size_bytes);
         }

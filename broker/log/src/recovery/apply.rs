@@ -199,7 +199,8 @@ impl Disk<'_> {
         }
     }
 
-    /// Cuts tails, and flushes what was not known to be flushed.
+    /// Cuts tails, and flushes all that was walked: a recovery before this one may have been killed
+    /// between the cut and the flush, and the tail would be back after a power cut.
     fn cut_and_flush(&self, plan: &[PlannedSegment]) -> Result<(), RecoveryError> {
         let walked = plan
             .iter()
@@ -215,9 +216,7 @@ impl Disk<'_> {
                 file.set_len(segment.meta.size_bytes)
                     .map_err(io_error("cut", &path))?;
             }
-            if segment.needs_flush || length > segment.meta.size_bytes {
-                file.sync_data().map_err(io_error("sync", &path))?;
-            }
+            file.sync_data().map_err(io_error("sync", &path))?;
         }
         self.sync_dir()
     }

@@ -19,8 +19,6 @@ pub(super) struct PlannedSegment {
     pub(super) walked: Option<WalkedIndexes>,
     /// Whether its bytes go to a new file.
     pub(super) is_rewritten: bool,
-    /// Whether bytes of it lie above what was known to be flushed.
-    pub(super) needs_flush: bool,
 }
 
 /// Indexes as the walk rebuilt them.
@@ -39,7 +37,6 @@ impl PlannedSegment {
             source_position: 0,
             walked: None,
             is_rewritten: false,
-            needs_flush: false,
         }
     }
 
@@ -59,7 +56,6 @@ impl PlannedSegment {
                 aborted: Vec::new(),
             }),
             is_rewritten: source.is_none(),
-            needs_flush: source.is_none(),
         }
     }
 

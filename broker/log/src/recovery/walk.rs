@@ -318,12 +318,10 @@ impl Walk<'_> {
         let marker = self
             .replay(pass, position, header)
             .map_err(io_error("read", pass.path))?;
-        let above = header.last_offset() >= self.rules.trusted;
         let segment = self.plan.last_mut().expect("pass() plans one first");
         segment
             .add_batch(header)
             .map_err(|error| io_error("index", pass.path)(io::Error::other(error)))?;
-        segment.needs_flush |= above;
         if let (Some(aborted), Some(walked)) = (marker, &mut segment.walked) {
             walked.aborted.push(aborted);
         }
@@ -452,7 +450,6 @@ impl Walk<'_> {
         let file = FileKind::Log.path(self.dir, segment.meta.base_offset);
         let start = segment.meta.size_bytes;
         segment.add_corrupt(until - position, next);
-        segment.needs_flush |= next > self.rules.trusted;
         let bytes = start..segment.meta.size_bytes;
         self.corrupt(&file, expected..next, bytes, reason);
         Ok(Some(until))
@@ -526,10 +523,6 @@ impl Walk<'_> {
         report.truncation_reason.get_or_insert_with(|| {
             format!("{}: at byte {position}: {reason}", pass.path.display())
         });
-        // What was flushed in this file before must be durable with its new length.
-        if let Some(segment) = self.plan.last_mut() {
-            segment.needs_flush = true;
-        }
         Ok(())
     }
 }
