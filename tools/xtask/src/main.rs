@@ -13,6 +13,7 @@ mod config;
 mod demo;
 mod generate;
 mod refusal;
+mod release_binary;
 mod soak;
 mod stage;
 mod test;

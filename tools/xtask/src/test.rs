@@ -6,7 +6,7 @@ use anyhow::{Result, bail};
 
 use crate::{
     build::{Build, TEST_FEATURES, cargo},
-    config,
+    config, release_binary,
     stage::Stages,
 };
 
@@ -39,6 +39,11 @@ fn run_stages(root: &Path, stages: &mut Stages) -> Result<()> {
     if stages.passed == 0 {
         bail!("no test ran");
     }
+    let release = Build::Release;
+    stages.run("build (profile release)", &mut release.command(root))?;
+    stages.work("release binaries", || {
+        release_binary::check(&release.binaries(root), &binaries)
+    })?;
     stages.work("configuration file", || config::check(root))?;
     for feature in CLIENT_FEATURES {
         let name = if feature.is_empty() { "none" } else { feature };
