@@ -1,8 +1,10 @@
-//! What crosses a wire or a disk: identifiers, offsets, error codes, record batches, gRPC messages.
+//! What crosses a wire or a disk: identifiers, offsets, error codes, record batches, records of groups,
+//! gRPC messages.
 //!
 //! No runtime and no input or output here: everything is a function of bytes.
 
 pub mod error_code;
+pub mod group_record;
 #[cfg(feature = "grpc")]
 pub mod grpc;
 pub mod ids;

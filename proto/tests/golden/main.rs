@@ -12,6 +12,7 @@
 
 mod dump;
 mod expected;
+mod group_records;
 
 use std::{
     fs,
