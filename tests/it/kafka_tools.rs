@@ -28,7 +28,11 @@ const ROUNDS: i32 = 60;
 const RECORDS: i32 = 12;
 
 /// What the tool says of files of one directory: standard output and error.
-fn dump_log_segments(dir: &Path, names: &[PathBuf], options: &[&str]) -> Result<(String, String)> {
+pub(super) fn dump_log_segments(
+    dir: &Path,
+    names: &[PathBuf],
+    options: &[&str],
+) -> Result<(String, String)> {
     let script = binary::repository().join("tests/interop/kafka_tools/dump-log-segments.sh");
     let output = Command::new(script)
         .arg(binary::target().join("interop/kafka-4.3.1"))

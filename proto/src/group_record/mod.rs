@@ -29,6 +29,7 @@ mod decoder;
 mod encoder;
 mod error;
 mod offset_commit;
+mod partitioner;
 mod rebalance;
 mod record;
 mod schema;
@@ -49,5 +50,6 @@ pub use consumer_member::{
 };
 pub use error::GroupRecordError;
 pub use offset_commit::{OffsetCommitKey, OffsetCommitValue};
+pub use partitioner::partition_of;
 pub use rebalance::{RebalanceKey, RebalanceValue};
 pub use record::{Decoded, GroupRecord};

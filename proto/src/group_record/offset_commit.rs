@@ -6,7 +6,7 @@
 //!        | expire time i64 (version 1 only) | tag 0: topic id uuid (4+)
 //! ```
 //!
-//! Version 4 is the first flexible one. Brokers before 0.9 wrote keys of type 0; they mean the same.
+//! Version 4 is the first flexible one. Old brokers wrote keys of type 0; they mean the same.
 
 use super::{
     GroupRecordError,
