@@ -115,6 +115,7 @@ error_codes! {
     MemberIdRequired 79 "MEMBER_ID_REQUIRED" false;
     GroupMaxSizeReached 81 "GROUP_MAX_SIZE_REACHED" false;
     FencedInstanceId 82 "FENCED_INSTANCE_ID" false;
+    GroupSubscribedToTopic 86 "GROUP_SUBSCRIBED_TO_TOPIC" false;
     InvalidRecord 87 "INVALID_RECORD" false;
     UnstableOffsetCommit 88 "UNSTABLE_OFFSET_COMMIT" true;
     ThrottlingQuotaExceeded 89 "THROTTLING_QUOTA_EXCEEDED" true;
@@ -125,6 +126,7 @@ error_codes! {
     UnreleasedInstanceId 111 "UNRELEASED_INSTANCE_ID" false;
     UnsupportedAssignor 112 "UNSUPPORTED_ASSIGNOR" false;
     StaleMemberEpoch 113 "STALE_MEMBER_EPOCH" false;
+    InvalidRegularExpression 128 "INVALID_REGULAR_EXPRESSION" false;
 }
 
 impl std::fmt::Display for ErrorCode {

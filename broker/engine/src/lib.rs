@@ -4,4 +4,5 @@
 //! the whole protocol can run in a deterministic simulation. The broker feeds events and executes the
 //! actions that come back.
 
+pub mod group;
 pub mod replication;

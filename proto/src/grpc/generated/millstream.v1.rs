@@ -1462,6 +1462,10 @@ pub struct MemberSubscription {
 pub struct MemberOwned {
     #[prost(message, repeated, tag = "1")]
     pub partitions: ::prost::alloc::vec::Vec<TopicPartitions>,
+    /// The sequence of the MemberAssignment that this answers. An answer to an earlier one than the
+    /// newest frees nothing: the newer one may have given the partition back. So each is answered.
+    #[prost(uint64, tag = "2")]
+    pub sequence: u64,
 }
 /// Says that the member is alive; due every heartbeat_interval_ms.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
@@ -1528,6 +1532,9 @@ pub struct MemberAssignment {
     /// Why the group was rebalanced last.
     #[prost(string, tag = "3")]
     pub reason: ::prost::alloc::string::String,
+    /// Counts the assignments of this stream from 1; MemberOwned repeats it.
+    #[prost(uint64, tag = "4")]
+    pub sequence: u64,
 }
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct MemberHeartbeatAck {

@@ -1,0 +1,32 @@
+//! Coordination of groups: membership, assignment of partitions, committed offsets (KIP-848).
+//!
+//! ```text
+//!   Event ──► Coordinator::handle ──► Outcome: records to append, replies, actions
+//!   record ─► Coordinator::replay     (load only)
+//! ```
+
+mod action;
+mod assignment;
+mod assignor;
+mod config;
+mod coordinator;
+mod describe;
+mod event;
+mod refusal;
+mod topics;
+
+pub use action::{Action, Alive, Outcome, Push, Reply};
+pub use assignment::{Assignment, Holding, PartitionId};
+pub use assignor::AssignorName;
+pub use config::{Config, TimeoutRange};
+pub use coordinator::Coordinator;
+pub use describe::{
+    Committed, GroupDescription, GroupListing, GroupType, MemberDescription, OffsetReader,
+    Rebalance,
+};
+pub use event::{
+    Event, Heartbeat, Leave, MemberRef, Now, OffsetCommits, OffsetToCommit, Owned, StreamId,
+    StreamReport, Subscription, Ticket, Timer,
+};
+pub use refusal::Refusal;
+pub use topics::{Topic, Topics};

@@ -1,0 +1,193 @@
+//! [`Refusal`]: why a coordinator of groups refuses a request, and Kafka's number for it.
+
+use std::sync::Arc;
+
+use millstream_proto::ErrorCode;
+
+/// Why a request was refused. Nothing changed.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Refusal {
+    /// The request makes no sense.
+    #[error("{0}")]
+    Invalid(&'static str),
+    /// A text is longer than allowed.
+    #[error("{what} has {found} bytes, at most {max} are allowed")]
+    TooLong {
+        /// Which text.
+        what: &'static str,
+        /// Its bytes.
+        found: usize,
+        /// The limit.
+        max: usize,
+    },
+    /// A group id is empty or too long.
+    #[error("group id has {found} bytes, 1 to {max} are allowed")]
+    GroupId {
+        /// Its bytes.
+        found: usize,
+        /// The limit.
+        max: usize,
+    },
+    /// A subscription names too many topics.
+    #[error("subscription names {found} topics, at most {max} are allowed")]
+    TooManyTopics {
+        /// Names found.
+        found: usize,
+        /// The limit.
+        max: usize,
+    },
+    /// There is no room for another group.
+    #[error("{max} groups exist on this coordinator, no more are allowed")]
+    TooManyGroups {
+        /// The limit.
+        max: usize,
+    },
+    /// There is no room for another member.
+    #[error("group {group_id} has {max} members, no more are allowed")]
+    TooManyMembers {
+        /// The group.
+        group_id: Arc<str>,
+        /// The limit.
+        max: usize,
+    },
+    /// No assignor has this name.
+    #[error("no assignor has this name, there are uniform, range and sticky")]
+    Assignor,
+    /// The group is not known.
+    #[error("group {group_id} does not exist")]
+    GroupNotFound {
+        /// The group.
+        group_id: Arc<str>,
+    },
+    /// The members of the group speak the classic protocol.
+    #[error("group {group_id} has members of the classic protocol")]
+    ClassicGroup {
+        /// The group.
+        group_id: Arc<str>,
+    },
+    /// The member is not known, or no more.
+    #[error("group {group_id} has no member {member_id}")]
+    UnknownMember {
+        /// The group.
+        group_id: Arc<str>,
+        /// The member.
+        member_id: Arc<str>,
+    },
+    /// Somebody who is no member wants to commit while members may do so.
+    #[error("group {group_id} has members ({members}), only they may commit")]
+    HasMembers {
+        /// The group.
+        group_id: Arc<str>,
+        /// Some of them.
+        members: String,
+    },
+    /// The group cannot be deleted.
+    #[error("group {group_id} has members ({members})")]
+    NonEmpty {
+        /// The group.
+        group_id: Arc<str>,
+        /// Some of them.
+        members: String,
+    },
+    /// A member of the group subscribes to the topic.
+    #[error("group {group_id} subscribes to topic {topic}")]
+    Subscribed {
+        /// The group.
+        group_id: Arc<str>,
+        /// The topic.
+        topic: Arc<str>,
+    },
+    /// The member is too far behind, or was told nothing of this epoch, and has to join again.
+    #[error("member {member_id} is fenced: it has epoch {found}, the group has it at {expected}")]
+    FencedEpoch {
+        /// The member.
+        member_id: Arc<str>,
+        /// Its epoch in the request.
+        found: i32,
+        /// Its epoch in the group.
+        expected: i32,
+    },
+    /// The membership ended.
+    #[error("member {member_id} is fenced: {reason}")]
+    Fenced {
+        /// The member.
+        member_id: Arc<str>,
+        /// What it did not do.
+        reason: &'static str,
+    },
+    /// The member opened another stream.
+    #[error("member {member_id} has another stream")]
+    StreamReplaced {
+        /// The member.
+        member_id: Arc<str>,
+    },
+    /// A commit or read of offsets by an earlier epoch of the member.
+    #[error("member {member_id} has epoch {expected}, the request has {found}")]
+    StaleEpoch {
+        /// The member.
+        member_id: Arc<str>,
+        /// Its epoch in the request.
+        found: i32,
+        /// Its epoch in the group.
+        expected: i32,
+    },
+    /// Another member has the name of this static member.
+    #[error("instance {instance_id} of group {group_id} is now member {member_id}")]
+    FencedInstance {
+        /// The group.
+        group_id: Arc<str>,
+        /// The name.
+        instance_id: String,
+        /// Who has it.
+        member_id: Arc<str>,
+    },
+    /// Another member has the name of this static member and has not left.
+    #[error(
+        "instance {instance_id} of group {group_id} is held by member {member_id}, which has not left"
+    )]
+    UnreleasedInstance {
+        /// The group.
+        group_id: Arc<str>,
+        /// The name.
+        instance_id: String,
+        /// Who has it.
+        member_id: Arc<str>,
+    },
+    /// The text beside an offset is too long.
+    #[error("offset metadata has {found} bytes, at most {max} are allowed")]
+    OffsetMetadata {
+        /// Its bytes.
+        found: usize,
+        /// The limit.
+        max: usize,
+    },
+}
+
+impl Refusal {
+    /// Kafka's number.
+    #[must_use]
+    pub const fn code(&self) -> ErrorCode {
+        match self {
+            Self::Invalid(_) | Self::TooLong { .. } | Self::TooManyTopics { .. } => {
+                ErrorCode::InvalidRequest
+            }
+            Self::GroupId { .. } => ErrorCode::InvalidGroupId,
+            Self::TooManyGroups { .. } => ErrorCode::PolicyViolation,
+            Self::TooManyMembers { .. } => ErrorCode::GroupMaxSizeReached,
+            Self::Assignor => ErrorCode::UnsupportedAssignor,
+            Self::GroupNotFound { .. } => ErrorCode::GroupIdNotFound,
+            Self::ClassicGroup { .. } => ErrorCode::InconsistentGroupProtocol,
+            Self::UnknownMember { .. } | Self::HasMembers { .. } => ErrorCode::UnknownMemberId,
+            Self::NonEmpty { .. } => ErrorCode::NonEmptyGroup,
+            Self::Subscribed { .. } => ErrorCode::GroupSubscribedToTopic,
+            Self::FencedEpoch { .. } | Self::Fenced { .. } | Self::StreamReplaced { .. } => {
+                ErrorCode::FencedMemberEpoch
+            }
+            Self::StaleEpoch { .. } => ErrorCode::StaleMemberEpoch,
+            Self::FencedInstance { .. } => ErrorCode::FencedInstanceId,
+            Self::UnreleasedInstance { .. } => ErrorCode::UnreleasedInstanceId,
+            Self::OffsetMetadata { .. } => ErrorCode::OffsetMetadataTooLarge,
+        }
+    }
+}
