@@ -134,6 +134,16 @@ pub enum Error {
         /// The partition.
         partition: i32,
     },
+    /// The group has committed no offset of the partition, and there is no other place to start at.
+    #[error("group {group} has no committed offset of {topic}-{partition}")]
+    NoCommittedOffset {
+        /// The group.
+        group: String,
+        /// Name of the topic.
+        topic: String,
+        /// The partition.
+        partition: i32,
+    },
     /// The broker broke the protocol.
     #[error("broker {broker} sent an invalid answer: {reason}")]
     Protocol {
@@ -240,6 +250,9 @@ impl Error {
                 "seek to an offset in range, or set an offset reset policy"
             }
             Self::NotAssigned { .. } => "assign the partition first",
+            Self::NoCommittedOffset { .. } => {
+                "commit an offset, or set an offset reset policy or an initial offset"
+            }
             _ => return None,
         };
         Some(Cow::Borrowed(hint))

@@ -3,8 +3,9 @@
 //! Everything starts with a [`Client`]:
 //!
 //! - [`Producer`] queues records, batches them and says for each where it went;
-//! - [`Consumer`] is a stream of records of the partitions assigned to it;
-//! - [`Admin`] creates, describes, changes and deletes topics.
+//! - [`Consumer`] is a stream of records, of partitions that are assigned to it or that its group
+//!   gives it, and commits how far it came;
+//! - [`Admin`] administers topics, configurations, groups and their offsets.
 //!
 //! ```no_run
 //! use millstream::{Assignment, Client, NewTopic, Record, Start};
@@ -41,10 +42,12 @@ mod error;
 mod isolation;
 pub mod producer;
 
-pub use admin::{Admin, NewTopic};
+pub use admin::{Admin, CommitOffset, CommittedOffset, NewTopic};
 pub use client::{Client, ClientBuilder};
 pub use consumer::{
-    Assignment, ConsumedRecord, Consumer, ConsumerBuilder, IsolationLevel, OffsetReset, Start,
+    Assignment, CommitHandle, ConsumedRecord, Consumer, ConsumerBuilder, IsolationLevel,
+    MembershipStatus, OffsetReset, RebalanceListener, Revocation, RevokedFuture, RevokedPartition,
+    Start, Subscription,
 };
 pub use error::{BrokerError, Error, Result};
 pub use millstream_proto::{

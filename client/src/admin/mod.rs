@@ -1,8 +1,10 @@
-//! [`Admin`]: topics, configurations, offsets and the cluster. Every call has a deadline; calls for
+//! [`Admin`]: topics, configurations, offsets, groups and the cluster. Every call has a deadline; calls for
 //! several items return a result for each.
 
 mod cluster;
 mod configs;
+mod group_offsets;
+mod groups;
 mod offsets;
 mod topics;
 
@@ -10,6 +12,11 @@ use std::{future::Future, sync::Arc, time::Duration};
 
 pub use cluster::{BrokerDescription, ClusterDescription, DataDirectory};
 pub use configs::{ConfigChange, ConfigEntry, ConfigResource, ConfigSource};
+pub use group_offsets::{CommitOffset, CommittedOffset};
+pub(crate) use group_offsets::{NO_MEMBER_EPOCH, is_fenced};
+pub use groups::{
+    GroupDescription, GroupListing, GroupMember, GroupPartition, GroupType, Rebalance,
+};
 pub use offsets::{ListedOffset, OffsetSpec};
 pub use topics::{
     CreatedTopic, Leader, NewTopic, PartitionDescription, PartitionLog, TopicDescription,

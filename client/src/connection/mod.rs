@@ -162,7 +162,7 @@ impl Connection {
     }
 
     /// The address to ask at the given attempt, counted from 0.
-    fn address_of_attempt(&self, attempt: usize) -> Option<Arc<str>> {
+    pub(crate) fn address_of_attempt(&self, attempt: usize) -> Option<Arc<str>> {
         let addresses = self
             .addresses
             .lock()

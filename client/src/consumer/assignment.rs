@@ -14,6 +14,9 @@ pub enum Start {
     /// The first record with this time or a later one, in milliseconds since the epoch; the end of
     /// the log where there is none.
     TimestampMs(i64),
+    /// The offset that the consumer's group has committed; where there is none, the builder's initial
+    /// offset.
+    Committed,
 }
 
 /// Where reading ends.

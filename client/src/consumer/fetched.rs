@@ -46,6 +46,8 @@ pub(crate) struct Wanted {
     pub(crate) position: i64,
     /// The offset before which reading ends.
     pub(crate) until: Option<i64>,
+    /// Leader epoch of the last batch opened, -1 for none.
+    pub(crate) leader_epoch: i32,
 }
 
 /// Reads the records of one answer.
@@ -146,6 +148,7 @@ impl FetchedReader {
         if config.check_crcs {
             batch.verify_crc().map_err(|error| self.corrupt(&error))?;
         }
+        self.wanted.leader_epoch = batch.header().leader_epoch().0;
         while let Some((_, producer_id)) = self
             .aborted_ahead
             .pop_front_if(|(first_offset, _)| *first_offset < end_offset)

@@ -155,9 +155,6 @@ impl Fetcher {
 
     /// Brings a partition one step nearer to being fetched.
     fn advance(&self, state: &mut State, slot: u64, now: Instant) -> Step {
-        let partitions = i64::try_from(state.partitions.len())
-            .unwrap_or(i64::MAX)
-            .max(1);
         let Some(partition) = state.partitions.get(&slot) else {
             return Step::Done;
         };
@@ -165,6 +162,7 @@ impl Fetcher {
             return Step::RetryAt(not_before);
         }
         let (topic, index) = (partition.topic.clone(), partition.partition);
+        let is_managed = partition.is_managed;
         let metadata = self.shared.connection.metadata.known(topic.as_str());
         let leader = metadata
             .as_ref()
@@ -173,6 +171,11 @@ impl Fetcher {
             return self.ask(state, &topic, now);
         };
         if metadata.is_some_and(|metadata| metadata.id_bytes != partition.topic_id) {
+            if is_managed {
+                // The group will assign what there is instead.
+                self.shared.connection.metadata.remove(topic.as_str());
+                return self.ask(state, &topic, now);
+            }
             state.halt(slot, recreated(&topic));
             return Step::Done;
         }
@@ -185,8 +188,15 @@ impl Fetcher {
         };
         let (stream_id, requests, credit_max) = stream;
         let prefetch = i64::try_from(self.shared.config.prefetch_bytes).unwrap_or(i64::MAX);
-        let share = (prefetch.min(credit_max) / partitions).max(1);
-        if state.start_fetch(slot, stream_id, leader.epoch, share, &requests) {
+        // Shares are made smaller as a group assigns more, and what was granted before is used up
+        // only then: half is left for that.
+        let credit_max = if is_managed {
+            credit_max.div_euclid(2)
+        } else {
+            credit_max
+        };
+        let total = prefetch.min(credit_max);
+        if state.start_fetch(slot, stream_id, leader.epoch, total, &requests) {
             Step::Done
         } else {
             Step::RetryAt(now + FULL_PAUSE)
@@ -298,7 +308,8 @@ fn topic_answered(state: &mut State, topic: &TopicName, result: Result<()>) {
             let of_topic = state
                 .partitions
                 .iter()
-                .filter(|(_, partition)| partition.topic == *topic && partition.halted.is_none());
+                .filter(|(_, partition)| partition.topic == *topic && partition.halted.is_none())
+                .filter(|(_, partition)| !partition.is_managed);
             for slot in of_topic.map(|(slot, _)| *slot).collect::<Vec<_>>() {
                 state.halt(slot, error.clone());
             }

@@ -1,10 +1,12 @@
-//! [`Consumer`]: a stream of the records of assigned partitions.
+//! [`Consumer`]: a stream of the records of partitions that it, or its group, assigned.
 
 mod assignment;
 mod builder;
 mod consumed_record;
 mod fetched;
 mod fetcher;
+mod group;
+mod grouped;
 mod resolve;
 mod state;
 
@@ -19,6 +21,10 @@ pub use assignment::{Assignment, OffsetReset, Start};
 pub use builder::ConsumerBuilder;
 pub use consumed_record::ConsumedRecord;
 use futures_util::Stream;
+pub use group::{
+    CommitHandle, MembershipStatus, RebalanceListener, Revocation, RevokedFuture, RevokedPartition,
+    Subscription,
+};
 
 use crate::{
     connection::{Backoff, Connection},
@@ -27,6 +33,7 @@ use crate::{
 use builder::ConsumerConfig;
 use fetched::FetchedReader;
 use fetcher::Fetcher;
+use group::{GroupConfig, GroupHandle};
 use state::{Shared, Turn};
 
 /// Reads records of the partitions assigned to it, ahead of what is asked for.
@@ -52,18 +59,25 @@ pub struct Consumer {
     fetcher: tokio::task::JoinHandle<()>,
     /// The answer that records are being taken from.
     reading: Option<Box<FetchedReader>>,
+    group: Option<GroupHandle>,
 }
 
 impl Consumer {
-    pub(crate) fn start(connection: Arc<Connection>, config: ConsumerConfig) -> Result<Self> {
+    pub(crate) fn start(
+        connection: Arc<Connection>,
+        config: ConsumerConfig,
+        group: Option<GroupConfig>,
+    ) -> Result<Self> {
         let runtime = tokio::runtime::Handle::try_current()
             .map_err(|_| Error::config("runtime", "none", "a tokio runtime around build()"))?;
         let shared = Arc::new(Shared::new(connection, config));
         let fetcher = runtime.spawn(Fetcher::new(Arc::clone(&shared)).run());
+        let group = group.map(|group| GroupHandle::start(&runtime, &shared, group));
         Ok(Self {
             shared,
             fetcher,
             reading: None,
+            group,
         })
     }
 
@@ -71,8 +85,8 @@ impl Consumer {
     /// begun then.
     ///
     /// # Errors
-    /// A refused topic, [`Error::UnknownPartition`], or what kept the offsets from being looked up.
-    /// The assignment is then as it was.
+    /// A refused topic, [`Error::UnknownPartition`], [`Error::NoCommittedOffset`], a consumer that
+    /// subscribes, or what kept the offsets from being looked up. The assignment is then as it was.
     ///
     /// # Cancel safety
     /// Dropping the future leaves the assignment as it was.
@@ -80,9 +94,14 @@ impl Consumer {
         &mut self,
         assignments: impl IntoIterator<Item = Assignment>,
     ) -> Result<()> {
+        if self.shared.state().is_subscribed {
+            let expected = "unsubscribe before anything is assigned by hand";
+            return Err(Error::config("assignment", "a subscription", expected));
+        }
         let (connection, isolation) = (&self.shared.connection, self.shared.config.isolation);
         let assignments = assignments.into_iter().collect();
-        let resolved = resolve::resolve(connection, isolation, assignments).await?;
+        let group = self.group.as_ref().map(|handle| &handle.group.config);
+        let resolved = resolve::resolve(connection, isolation, group, assignments).await?;
         let backoff = Backoff::new(connection.config.reconnect_backoff);
         self.shared.state().assign(resolved, &backoff);
         self.reading = None;
@@ -90,7 +109,8 @@ impl Consumer {
         Ok(())
     }
 
-    /// The next record; `None` once every assigned partition has been read up to its end, which
+    /// The next record. With a subscription it waits for as long as the consumer is in its group;
+    /// else `None` once every assigned partition has been read up to its end, which
     /// only happens where [`Assignment::until_end`] or [`Assignment::until_offset`] set one for all
     /// of them (or nothing is assigned).
     ///
@@ -99,7 +119,11 @@ impl Consumer {
     /// [`OffsetReset::Fail`], or a refusal by the broker that is not retriable. That partition stays
     /// where it is until [`Consumer::seek`]; further calls go on with the others, and return the
     /// error again when no other is left. Broken connections are not errors here: they are made
-    /// again.
+    /// again, and a member that its group gave up joins anew. A group that refuses the member for
+    /// good is an error, of every call until [`Consumer::subscribe`].
+    ///
+    /// Calling it says that the records handed out before are done with: they may be committed, and
+    /// partitions of theirs given up.
     ///
     /// # Cancel safety
     /// Dropping the future loses no record.
@@ -119,6 +143,9 @@ impl Consumer {
     }
 
     fn poll_recv(&mut self, context: &mut Context<'_>) -> Poll<Result<Option<ConsumedRecord>>> {
+        if self.shared.wants_safe_point() {
+            self.pass_safe_point();
+        }
         loop {
             if let Some(reader) = &mut self.reading {
                 match reader.next(&self.shared.config) {
@@ -145,6 +172,13 @@ impl Consumer {
         }
     }
 
+    /// Says that everything handed out is done with.
+    fn pass_safe_point(&mut self) {
+        if !self.shared.pass_safe_point(self.reading.as_deref()) {
+            self.reading = None;
+        }
+    }
+
     fn finish_reading(&mut self) {
         if let Some(reader) = self.reading.take()
             && !self.shared.state().finish_reading(&reader)
@@ -168,7 +202,8 @@ impl Consumer {
                 let wanted = vec![Assignment::partition(topic, partition).start(to)];
                 let (connection, isolation) =
                     (&self.shared.connection, self.shared.config.isolation);
-                let resolved = resolve::resolve(connection, isolation, wanted).await?;
+                let group = self.group.as_ref().map(|handle| &handle.group.config);
+                let resolved = resolve::resolve(connection, isolation, group, wanted).await?;
                 resolved.first().map_or(0, |resolved| resolved.position)
             }
         };
@@ -237,7 +272,8 @@ impl Consumer {
     #[must_use]
     pub fn assignment(&self) -> Vec<(String, i32)> {
         let state = self.shared.state();
-        let partitions = state.partitions.values();
+        let slots = state.assigned_slots();
+        let partitions = slots.iter().filter_map(|slot| state.partitions.get(slot));
         let mut assigned: Vec<_> = partitions
             .map(|state| (state.topic.to_string(), state.partition))
             .collect();

@@ -2,7 +2,12 @@
 
 use std::{collections::HashMap, sync::Arc};
 
-use super::{Assignment, IsolationLevel, Start, assignment::Until, state::Resolved};
+use super::{
+    Assignment, IsolationLevel, Start,
+    assignment::Until,
+    group::{GroupConfig, no_group},
+    state::Resolved,
+};
 use crate::{
     admin::{Admin, OffsetSpec},
     connection::{Connection, TopicMetadata},
@@ -20,9 +25,11 @@ struct Plan {
 pub(super) async fn resolve(
     connection: &Arc<Connection>,
     isolation: IsolationLevel,
+    group: Option<&GroupConfig>,
     assignments: Vec<Assignment>,
 ) -> Result<Vec<Resolved>> {
     let mut plans = plan(connection, assignments).await?;
+    start_at_commits(connection, group, &mut plans).await?;
     let mut queries = Vec::new();
     for plan in &plans {
         let place = (plan.resolved.topic.as_str(), plan.resolved.partition);
@@ -49,7 +56,7 @@ pub(super) async fn resolve(
         plan.resolved.position = match plan.start {
             Start::Offset(offset) => offset,
             Start::Earliest => offset_of(OffsetSpec::Earliest).unwrap_or(0),
-            Start::Latest => end,
+            Start::Latest | Start::Committed => end,
             Start::TimestampMs(time) => offset_of(OffsetSpec::TimestampMs(time)).unwrap_or(end),
         };
         if plan.until == Until::End {
@@ -57,6 +64,47 @@ pub(super) async fn resolve(
         }
     }
     Ok(plans.into_iter().map(|plan| plan.resolved).collect())
+}
+
+/// Replaces [`Start::Committed`] by what is committed, or by where the group starts without.
+async fn start_at_commits(
+    connection: &Arc<Connection>,
+    group: Option<&GroupConfig>,
+    plans: &mut [Plan],
+) -> Result<()> {
+    let mut open: Vec<_> = plans
+        .iter_mut()
+        .filter(|plan| plan.start == Start::Committed)
+        .collect();
+    if open.is_empty() {
+        return Ok(());
+    }
+    let group = group.ok_or_else(no_group)?;
+    let places: Vec<_> = open
+        .iter()
+        .map(|plan| (plan.resolved.topic.to_string(), plan.resolved.partition))
+        .collect();
+    let places: Vec<_> = places
+        .iter()
+        .map(|(topic, partition)| (topic.as_str(), *partition))
+        .collect();
+    let listed = Admin::new(Arc::clone(connection))
+        .list_group_offsets(&group.group_id, &places)
+        .await?;
+    for (plan, (_, committed)) in open.iter_mut().zip(listed) {
+        plan.start = match committed? {
+            Some(committed) => Start::Offset(committed.offset),
+            None => group.initial.ok_or_else(|| Error::NoCommittedOffset {
+                group: group.group_id.clone(),
+                topic: plan.resolved.topic.to_string(),
+                partition: plan.resolved.partition,
+            })?,
+        };
+        if let Start::Offset(offset) = plan.start {
+            plan.resolved.position = offset;
+        }
+    }
+    Ok(())
 }
 
 async fn plan(connection: &Connection, assignments: Vec<Assignment>) -> Result<Vec<Plan>> {
@@ -133,7 +181,7 @@ fn refuse_duplicates(plans: &[Plan]) -> Result<()> {
 /// The look-ups that a plan needs, in a fixed order.
 fn specs(plan: &Plan) -> impl Iterator<Item = OffsetSpec> + use<> {
     let start = match plan.start {
-        Start::Offset(_) | Start::Latest => None,
+        Start::Offset(_) | Start::Latest | Start::Committed => None,
         Start::Earliest => Some(OffsetSpec::Earliest),
         Start::TimestampMs(time) => Some(OffsetSpec::TimestampMs(time)),
     };

@@ -5,19 +5,25 @@
 //! Credit: each partition may have `share` bytes on their way or read ahead. What is on its way is
 //! `granted`; what is here is `held`; their sum is brought back to `share` once half of it was used.
 
+mod managed;
+
 use std::{
     collections::{BTreeMap, HashMap, VecDeque},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
     task::Waker,
     time::Instant,
 };
 
 use bytes::Bytes;
+pub(crate) use managed::{Committable, Starting};
 use millstream_proto::{
     TopicName,
     grpc::v1::{self, fetch_request::Request},
 };
-use tokio::sync::{Notify, mpsc};
+use tokio::sync::{Notify, mpsc, watch};
 
 use super::{
     IsolationLevel,
@@ -37,6 +43,11 @@ pub(crate) struct Shared {
     pub(crate) config: ConsumerConfig,
     /// Tells the fetcher that it may have something to do.
     pub(crate) wake: Notify,
+    /// Somebody waits for a safe point: [`Shared::safe_points`].
+    attention: AtomicBool,
+    /// Counts the times that the application came back for more, and so was done with every record
+    /// handed out before; counted only where somebody waits for it.
+    pub(crate) safe_points: watch::Sender<u64>,
     state: Mutex<State>,
 }
 
@@ -46,8 +57,38 @@ impl Shared {
             connection,
             config,
             wake: Notify::new(),
+            attention: AtomicBool::new(false),
+            safe_points: watch::Sender::new(0),
             state: Mutex::default(),
         }
+    }
+
+    /// Whether [`Shared::pass_safe_point`] is due.
+    pub(crate) fn wants_safe_point(&self) -> bool {
+        self.attention.load(Ordering::Acquire)
+    }
+
+    /// Asks for a safe point, and says which number will be the first after now.
+    pub(crate) fn request_safe_point(&self, state: &mut State) -> u64 {
+        self.attention.store(true, Ordering::Release);
+        state.wake_consumer();
+        self.safe_points.borrow().saturating_add(1)
+    }
+
+    /// The application is done with everything handed out: `reading` is the answer it takes records
+    /// from. `false` where that answer is of a partition that it must get nothing more of.
+    pub(crate) fn pass_safe_point(&self, reading: Option<&FetchedReader>) -> bool {
+        let mut state = self.state();
+        self.attention.store(false, Ordering::Release);
+        let goes_on = state.note_handed_out(reading);
+        self.safe_points
+            .send_modify(|passed| *passed = passed.saturating_add(1));
+        goes_on
+    }
+
+    /// Every moment is a safe point from now on: the application takes no more records.
+    pub(crate) fn pass_all_safe_points(&self) {
+        self.safe_points.send_replace(u64::MAX);
     }
 
     pub(crate) fn state(&self) -> MutexGuard<'_, State> {
@@ -78,6 +119,10 @@ pub(crate) struct State {
     pub(crate) closed: bool,
     /// Topics that are being asked for, or were.
     pub(crate) questions: HashMap<TopicName, Question>,
+    /// A group assigns partitions: having read all there are is no end.
+    pub(crate) is_subscribed: bool,
+    /// Why the group assigns none any more.
+    pub(crate) group_error: Option<Error>,
 }
 
 /// One assigned partition.
@@ -108,6 +153,16 @@ pub(crate) struct PartitionState {
     pub(crate) backoff: Backoff,
     /// The end of the log for the consumer's isolation level, as last heard.
     pub(crate) end_offset: Option<i64>,
+    /// A group assigned it, and will take it back where its topic goes.
+    pub(crate) is_managed: bool,
+    /// The group takes it back: it counts as not assigned, and waits for its commit.
+    is_revoked: bool,
+    /// Leader epoch of the last batch that was read, -1 for none.
+    leader_epoch: i32,
+    /// The position, as far as the application was done with what came before it.
+    committable: Option<i64>,
+    /// What is known to be committed.
+    committed: Option<i64>,
 }
 
 /// A partition's place on a fetch stream.
@@ -119,6 +174,8 @@ pub(crate) struct Fetch {
     /// Credit that was granted and not used; negative by less than a batch.
     granted: i64,
     share: i64,
+    /// What all partitions of the stream may have together.
+    total: i64,
 }
 
 /// A partition to be assigned, with its offsets known.
@@ -156,6 +213,7 @@ impl PartitionState {
     pub(crate) fn wants_fetch(&self) -> bool {
         self.fetch.is_none()
             && self.halted.is_none()
+            && !self.is_revoked
             && self.until.is_none_or(|until| self.fetch_from < until)
     }
 
@@ -205,7 +263,9 @@ impl State {
     fn slot(&self, topic: &str, partition: i32) -> Result<u64> {
         let name = TopicName::new(topic).ok();
         let slot = name.and_then(|name| self.slots.get(&(name, partition)));
-        slot.copied().ok_or_else(|| Error::NotAssigned {
+        let is_revoked = |slot: &u64| self.partitions.get(slot).is_some_and(|it| it.is_revoked);
+        let slot = slot.copied().filter(|slot| !is_revoked(slot));
+        slot.ok_or_else(|| Error::NotAssigned {
             topic: topic.to_owned(),
             partition,
         })
@@ -248,32 +308,41 @@ impl State {
         self.ready.clear();
         self.errors.clear();
         for resolved in resolved {
-            self.last_slot += 1;
-            self.slots
-                .insert((resolved.topic.clone(), resolved.partition), self.last_slot);
-            self.partitions.insert(
-                self.last_slot,
-                PartitionState {
-                    topic: resolved.topic,
-                    topic_id: resolved.topic_id,
-                    partition: resolved.partition,
-                    position: resolved.position,
-                    fetch_from: resolved.position,
-                    until: resolved.until,
-                    paused: false,
-                    halted: None,
-                    fetch: None,
-                    fetched: VecDeque::new(),
-                    reading: None,
-                    held: 0,
-                    generation: 0,
-                    is_ready: false,
-                    not_before: None,
-                    backoff: backoff.clone(),
-                    end_offset: None,
-                },
-            );
+            self.insert(resolved, backoff);
         }
+    }
+
+    /// Adds a partition that is not there, under a new slot.
+    fn insert(&mut self, resolved: Resolved, backoff: &Backoff) -> u64 {
+        self.last_slot += 1;
+        self.slots
+            .insert((resolved.topic.clone(), resolved.partition), self.last_slot);
+        let state = PartitionState {
+            topic: resolved.topic,
+            topic_id: resolved.topic_id,
+            partition: resolved.partition,
+            position: resolved.position,
+            fetch_from: resolved.position,
+            until: resolved.until,
+            paused: false,
+            halted: None,
+            fetch: None,
+            fetched: VecDeque::new(),
+            reading: None,
+            held: 0,
+            generation: 0,
+            is_ready: false,
+            not_before: None,
+            backoff: backoff.clone(),
+            end_offset: None,
+            is_managed: false,
+            is_revoked: false,
+            leader_epoch: -1,
+            committable: None,
+            committed: None,
+        };
+        self.partitions.insert(self.last_slot, state);
+        self.last_slot
     }
 
     /// Moves a partition and forgets what was read ahead of it.
@@ -348,16 +417,23 @@ impl State {
         }
     }
 
-    /// Asks for a partition on a stream, with `share` bytes of credit. `false` when the stream takes
-    /// nothing now.
+    /// What each partition may have of `total` bytes.
+    fn share_of(&self, total: i64) -> i64 {
+        let partitions = i64::try_from(self.partitions.len()).unwrap_or(i64::MAX);
+        total.checked_div(partitions).unwrap_or(total).max(1)
+    }
+
+    /// Asks for a partition on a stream, with its share of `total` bytes as credit. `false` when the
+    /// stream takes nothing now.
     pub(crate) fn start_fetch(
         &mut self,
         slot: u64,
         stream_id: u64,
         leader_epoch: i32,
-        share: i64,
+        total: i64,
         requests: &mpsc::Sender<v1::FetchRequest>,
     ) -> bool {
+        let share = self.share_of(total);
         let Some(partition) = self.partitions.get_mut(&slot) else {
             return true;
         };
@@ -381,6 +457,7 @@ impl State {
             requests: requests.clone(),
             granted: credit,
             share,
+            total,
         });
         true
     }
@@ -462,7 +539,7 @@ impl State {
                 continue;
             };
             partition.is_ready = false;
-            if partition.paused {
+            if partition.paused || partition.is_revoked {
                 continue;
             }
             if let Some(reading) = partition.reading.take() {
@@ -476,6 +553,7 @@ impl State {
                     partition: partition.partition,
                     position: partition.position,
                     until: partition.until,
+                    leader_epoch: partition.leader_epoch,
                 };
                 return Turn::Read(Box::new(FetchedReader::new(wanted, fetched)));
             }
@@ -484,11 +562,20 @@ impl State {
             .partitions
             .values()
             .filter(|partition| !partition.is_finished());
-        let Some(first) = unfinished.next() else {
-            return Turn::Finished;
+        if let Some(error) = &self.group_error {
+            return Turn::Failed(error.clone());
+        }
+        let first = match unfinished.next() {
+            Some(first) => first,
+            None if self.is_subscribed => return Turn::Wait,
+            None => return Turn::Finished,
         };
         match &first.halted {
-            Some(error) if unfinished.all(|partition| partition.halted.is_some()) => {
+            // A group may yet assign others.
+            Some(error)
+                if !self.is_subscribed
+                    && unfinished.all(|partition| partition.halted.is_some()) =>
+            {
                 Turn::Failed(error.clone())
             }
             _ => Turn::Wait,
@@ -504,6 +591,7 @@ impl State {
             return true;
         }
         partition.position = reader.wanted.position;
+        partition.leader_epoch = reader.wanted.leader_epoch;
         partition.held = partition.held.saturating_sub(reader.bytes);
         let is_finished = partition.is_finished();
         let granted = partition.grant();
@@ -519,6 +607,7 @@ impl State {
             && partition.generation == generation
         {
             partition.position = reader.wanted.position;
+            partition.leader_epoch = reader.wanted.leader_epoch;
             partition.reading = Some(reader);
         }
         self.mark_ready(slot);
