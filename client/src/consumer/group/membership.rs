@@ -257,6 +257,7 @@ impl Membership {
                     );
                     self.drive(Event::Assigned {
                         epoch: assignment.member_epoch,
+                        sequence: assignment.sequence,
                         target,
                     });
                     self.know_epoch(assignment.member_epoch);
@@ -398,9 +399,15 @@ impl Membership {
                         }
                     }
                     Action::Lose(partitions) => self.lose(&partitions),
-                    Action::Own(partitions) => {
+                    Action::Own {
+                        sequence,
+                        partitions,
+                    } => {
                         let partitions = to_wire(&partitions);
-                        self.send(Request::Owned(v1::MemberOwned { partitions }));
+                        self.send(Request::Owned(v1::MemberOwned {
+                            partitions,
+                            sequence,
+                        }));
                     }
                     Action::Rejoin => self.rejoin_at = Some(Instant::now()),
                     Action::Leave => self.say_good_bye(),

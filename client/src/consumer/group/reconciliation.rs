@@ -12,8 +12,9 @@
 //! ```
 //!
 //! Invariants: a partition is added only while it is neither held nor being revoked; the broker is
-//! told that a partition is gone only after its revocation is done; one revocation is under way at a
-//! time; partitions that stay assigned appear in no action.
+//! told that a partition is gone only after its revocation is done, and only as the answer to the
+//! newest assignment; one revocation is under way at a time; partitions that stay assigned appear in
+//! no action.
 
 use std::collections::BTreeSet;
 
@@ -28,7 +29,12 @@ pub(super) enum Event {
     /// The broker took the member in, or back in.
     Joined { epoch: i32 },
     /// The broker said what the member is to hold.
-    Assigned { epoch: i32, target: Partitions },
+    Assigned {
+        epoch: i32,
+        /// Which assignment of the stream it is.
+        sequence: u64,
+        target: Partitions,
+    },
     /// The revocation of this number is done: nobody works on its partitions, and what was to be
     /// committed is.
     Revoked { number: u64 },
@@ -54,7 +60,11 @@ pub(super) enum Action {
     /// These belong to others now: stop at once, commit nothing.
     Lose(Partitions),
     /// Tell the broker that these are held, and nothing else.
-    Own(Partitions),
+    Own {
+        /// The newest assignment of the stream, which this answers; 0 before the first.
+        sequence: u64,
+        partitions: Partitions,
+    },
     /// Open a stream with what [`Reconciliation::join`] says.
     Rejoin,
     /// Say good-bye: nothing is held.
@@ -78,6 +88,8 @@ pub(super) struct Reconciliation {
     phase: Phase,
     /// 0 without a membership.
     epoch: i32,
+    /// Of the newest assignment of the stream; 0 before the first.
+    sequence: u64,
     /// What to hold; `None` until the broker said so in this membership.
     target: Option<Partitions>,
     held: Partitions,
@@ -96,6 +108,7 @@ impl Reconciliation {
         Self {
             phase: Phase::Joining,
             epoch: 0,
+            sequence: 0,
             target: None,
             held: Partitions::new(),
             revoking: Partitions::new(),
@@ -140,9 +153,14 @@ impl Reconciliation {
             Event::Joined { epoch } => {
                 self.phase = Phase::Member;
                 self.epoch = epoch;
+                self.sequence = 0;
                 self.reconcile()
             }
-            Event::Assigned { epoch, target } => self.assigned(epoch, target),
+            Event::Assigned {
+                epoch,
+                sequence,
+                target,
+            } => self.assigned(epoch, sequence, target),
             Event::Revoked { number } if number == self.last_revocation => {
                 self.revoking.clear();
                 self.reconcile()
@@ -177,11 +195,12 @@ impl Reconciliation {
         }
     }
 
-    fn assigned(&mut self, epoch: i32, target: Partitions) -> Vec<Action> {
+    fn assigned(&mut self, epoch: i32, sequence: u64, target: Partitions) -> Vec<Action> {
         if self.phase != Phase::Member || self.leaving {
             return Vec::new();
         }
         self.epoch = epoch;
+        self.sequence = sequence;
         self.target = Some(target);
         self.answer_due = true;
         self.reconcile()
@@ -256,7 +275,10 @@ impl Reconciliation {
         } else if self.phase == Phase::Member && (self.answer_due || self.told != self.held) {
             self.answer_due = false;
             self.told.clone_from(&self.held);
-            actions.push(Action::Own(self.held.clone()));
+            actions.push(Action::Own {
+                sequence: self.sequence,
+                partitions: self.held.clone(),
+            });
         }
     }
 }

@@ -27,6 +27,7 @@ fn set(partitions: &[i32]) -> Partitions {
 fn assigned(epoch: i32, partitions: &[i32]) -> Event {
     Event::Assigned {
         epoch,
+        sequence: u64::try_from(epoch).unwrap(),
         target: set(partitions),
     }
 }
@@ -42,8 +43,12 @@ fn add(partitions: &[i32]) -> Action {
     Action::Add(set(partitions))
 }
 
-fn own(partitions: &[i32]) -> Action {
-    Action::Own(set(partitions))
+/// The answer to the assignment of an epoch, whose number the tests give its sequence too.
+fn own(sequence: u64, partitions: &[i32]) -> Action {
+    Action::Own {
+        sequence,
+        partitions: set(partitions),
+    }
 }
 
 fn lose(partitions: &[i32]) -> Action {
@@ -77,8 +82,8 @@ fn an_assignment_is_read_and_acknowledged_at_once() {
         &mut member,
         &[
             (JOINED, &[]),
-            (assigned(1, &[0, 1]), &[add(&[0, 1]), own(&[0, 1])]),
-            (assigned(2, &[0, 1]), &[own(&[0, 1])]),
+            (assigned(1, &[0, 1]), &[add(&[0, 1]), own(1, &[0, 1])]),
+            (assigned(2, &[0, 1]), &[own(2, &[0, 1])]),
         ],
     );
     assert!(member.is_settled());
@@ -90,7 +95,7 @@ fn an_empty_assignment_is_acknowledged_too() {
     member.join();
     steps(
         &mut member,
-        &[(JOINED, &[]), (assigned(1, &[]), &[own(&[])])],
+        &[(JOINED, &[]), (assigned(1, &[]), &[own(1, &[])])],
     );
 }
 
@@ -100,7 +105,7 @@ fn a_revoked_partition_is_told_only_when_its_revocation_is_done_and_others_stay(
         &mut member_with(&[0, 1, 2]),
         &[
             (assigned(2, &[0, 3]), &[revoke(1, &[1, 2]), add(&[3])]),
-            (Event::Revoked { number: 1 }, &[own(&[0, 3])]),
+            (Event::Revoked { number: 1 }, &[own(2, &[0, 3])]),
         ],
     );
 }
@@ -112,7 +117,7 @@ fn a_partition_that_comes_back_while_it_is_revoked_is_added_after() {
         &[
             (assigned(2, &[0]), &[revoke(1, &[1])]),
             (assigned(3, &[0, 1]), &[]),
-            (Event::Revoked { number: 1 }, &[add(&[1]), own(&[0, 1])]),
+            (Event::Revoked { number: 1 }, &[add(&[1]), own(3, &[0, 1])]),
         ],
     );
 }
@@ -125,7 +130,7 @@ fn a_second_revocation_waits_for_the_first() {
             (assigned(2, &[0, 1]), &[revoke(1, &[2])]),
             (assigned(3, &[0]), &[]),
             (Event::Revoked { number: 1 }, &[revoke(2, &[1])]),
-            (Event::Revoked { number: 2 }, &[own(&[0])]),
+            (Event::Revoked { number: 2 }, &[own(3, &[0])]),
         ],
     );
 }
@@ -145,7 +150,7 @@ fn a_broken_stream_resumes_with_what_is_held_and_what_is_being_revoked() {
         &mut member,
         &[
             (Event::Revoked { number: 1 }, &[]),
-            (Event::Joined { epoch: 2 }, &[own(&[0])]),
+            (Event::Joined { epoch: 2 }, &[own(0, &[0])]),
         ],
     );
 }
@@ -181,7 +186,7 @@ fn a_fenced_member_loses_everything_and_joins_anew() {
         &mut member,
         &[
             (Event::Joined { epoch: 5 }, &[]),
-            (assigned(5, &[1]), &[add(&[1]), own(&[1])]),
+            (assigned(5, &[1]), &[add(&[1]), own(5, &[1])]),
         ],
     );
 }
@@ -195,8 +200,8 @@ fn silence_loses_partitions_and_a_late_resumption_gives_them_back_first() {
         &mut member,
         &[
             (Event::Silent, &[lose(&[0, 1])]),
-            (JOINED, &[own(&[])]),
-            (assigned(1, &[0, 1]), &[add(&[0, 1]), own(&[0, 1])]),
+            (JOINED, &[own(0, &[])]),
+            (assigned(1, &[0, 1]), &[add(&[0, 1]), own(1, &[0, 1])]),
         ],
     );
     steps(
@@ -260,6 +265,7 @@ fn a_topic_created_again_is_added_after_its_namesake_is_gone() {
     let again = BTreeSet::from([of_life(2, 0)]);
     let target = Event::Assigned {
         epoch: 2,
+        sequence: 2,
         target: again.clone(),
     };
     steps(
@@ -268,7 +274,13 @@ fn a_topic_created_again_is_added_after_its_namesake_is_gone() {
             (target, &[revoke(1, &[0])]),
             (
                 Event::Revoked { number: 1 },
-                &[Action::Add(again.clone()), Action::Own(again)],
+                &[
+                    Action::Add(again.clone()),
+                    Action::Own {
+                        sequence: 2,
+                        partitions: again,
+                    },
+                ],
             ),
         ],
     );
@@ -305,6 +317,8 @@ struct Observer {
     revocation: Option<u64>,
     /// What the broker may give to nobody else.
     told: Partitions,
+    /// The newest assignment of the stream.
+    newest: u64,
 }
 
 impl Observer {
@@ -330,13 +344,17 @@ impl Observer {
                     self.revoking.clear();
                     self.revocation = None;
                 }
-                Action::Own(owned) => {
+                Action::Own {
+                    sequence,
+                    partitions,
+                } => {
                     assert!(
                         self.revoking.is_empty(),
                         "told before the revocation is done"
                     );
-                    assert_eq!(owned, self.reading);
-                    self.told = owned;
+                    assert_eq!(partitions, self.reading);
+                    assert_eq!(sequence, self.newest, "answers the newest assignment");
+                    self.told = partitions;
                 }
                 Action::Rejoin => {}
                 Action::Leave | Action::Stop => panic!("nobody asked for it"),
@@ -358,6 +376,7 @@ proptest! {
                     epoch += 1;
                     let target: Vec<_> = partitions.into_iter().collect();
                     last = Some(set(&target));
+                    observer.newest = u64::try_from(epoch).unwrap();
                     member.handle(assigned(epoch, &target))
                 }
                 Input::RevocationEnds => match observer.revocation.take() {
@@ -377,6 +396,7 @@ proptest! {
                     epoch += 1;
                     is_member = true;
                     observer.told = owned;
+                    observer.newest = 0;
                     member.handle(Event::Joined { epoch })
                 }
                 Input::Broke => { is_member = false; member.handle(Event::Broke) }
@@ -388,7 +408,8 @@ proptest! {
         }
         // Once every revocation is done and the member is back, it holds what it was told to.
         if !is_member {
-            member.join();
+            observer.told = member.join().1;
+            observer.newest = 0;
             observer.see(member.handle(Event::Joined { epoch: epoch + 1 }));
         }
         while let Some(number) = observer.revocation.take() {
