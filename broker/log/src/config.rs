@@ -2,6 +2,8 @@
 
 use millstream_proto::record::Compression;
 
+use crate::compaction::CompactionConfig;
+
 /// Settings of one partition log. The broker translates Kafka's topic keys (`segment.bytes`,
 /// `retention.ms`, ...) into it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -34,8 +36,19 @@ pub struct LogConfig {
     /// Whether superseded records may be removed (`cleanup.policy` has `compact`); then every record
     /// needs a key.
     pub cleanup_compact: bool,
+    /// When and how superseded records are removed, where they may be.
+    pub compaction: CompactionConfig,
     /// What codec batches are stored with (`compression.type`).
     pub compression: CompressionPolicy,
+}
+
+impl LogConfig {
+    /// Age at which a segment is rolled: the active one is never compacted, so it must not outlast
+    /// the time within which records shall be.
+    pub(crate) fn roll_ms(&self) -> u64 {
+        let max_lag_ms = self.compaction.max_lag_ms.filter(|_| self.cleanup_compact);
+        self.segment_ms.min(max_lag_ms.unwrap_or(u64::MAX))
+    }
 }
 
 impl Default for LogConfig {
@@ -54,6 +67,7 @@ impl Default for LogConfig {
             durability: Durability::Fsync,
             cleanup_delete: true,
             cleanup_compact: false,
+            compaction: CompactionConfig::default(),
             compression: CompressionPolicy::Producer,
         }
     }

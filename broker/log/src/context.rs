@@ -52,6 +52,8 @@ pub struct DataDirectory {
     pub(crate) unflushed_bytes: AtomicU64,
     pub(crate) flusher: Arc<Flusher>,
     pub(crate) background: Arc<Background>,
+    /// One compaction at a time: each has a map of keys, and the disk to itself.
+    compaction_turn: Mutex<()>,
     reserve: DiskReserve,
     points: Mutex<Points>,
     clean: CleanShutdown,
@@ -104,6 +106,7 @@ impl DataDirectory {
             unflushed_bytes: AtomicU64::new(0),
             flusher: Flusher::new(limits.flush_threads_max),
             background: Arc::new(Background::new(&limits)),
+            compaction_turn: Mutex::default(),
             reserve,
             points: Mutex::new(Points {
                 table,
@@ -393,6 +396,12 @@ impl DataDirectory {
         let text = text.get(..length).unwrap_or_default();
         BootId::from_text(&String::from_utf8_lossy(text))
             .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "boot id is no UUID"))
+    }
+
+    pub(crate) fn wait_compaction_turn(&self) -> MutexGuard<'_, ()> {
+        self.compaction_turn
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
     fn lock_points(&self) -> MutexGuard<'_, Points> {

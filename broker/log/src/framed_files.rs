@@ -11,7 +11,7 @@ use crate::{
     flush_failure::FlushFailure,
     io::{LogIo as _, MemoryIo, OpenMode},
     layout, log_start,
-    manifest::{Manifest, ManifestEntry, SegmentChecksums},
+    manifest::{Manifest, ManifestEntry, PendingSwap, SegmentChecksums},
     producer::{ProducerState, sidecar},
     recovery_point::{BootId, RecoveryPoint, RecoveryPoints},
     segment_meta::SegmentMeta,
@@ -41,6 +41,14 @@ fn manifest() -> Manifest {
             sealed: base < 20,
         });
     }
+    let entry = *manifest.get(offset(10)).unwrap();
+    let swap = PendingSwap {
+        base_offset: offset(10),
+        has_transactions: true,
+        merged: vec![offset(12), offset(17)],
+    };
+    manifest.begin_swap(entry, swap, offset(20));
+    manifest.set_cleaned_to(offset(15));
     manifest.set_cut(offset(30), 4_711);
     manifest
 }

@@ -21,17 +21,21 @@ pub enum Phase {
     Retention,
     /// A topic's creation is recorded and its directories are not all there.
     TopicCreation,
+    /// Compaction wrote a segment beside those that it replaces, and has them half replaced or not at
+    /// all: reached several times for each.
+    Compaction,
 }
 
 impl Phase {
     /// Every phase, in the order of their declaration.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 7] = [
         Self::Append,
         Self::Roll,
         Self::Flush,
         Self::RecoveryPoint,
         Self::Retention,
         Self::TopicCreation,
+        Self::Compaction,
     ];
 
     /// The name in `MILLSTREAM_KILL_AT`.
@@ -44,6 +48,7 @@ impl Phase {
             Self::RecoveryPoint => "recovery-point",
             Self::Retention => "retention",
             Self::TopicCreation => "topic-creation",
+            Self::Compaction => "compaction",
         }
     }
 }
@@ -65,7 +70,9 @@ impl FromStr for Phase {
 
 /// No phase has this name.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{0:?} is no phase; append, roll, flush, recovery-point, retention, topic-creation are")]
+#[error(
+    "{0:?} is no phase; append, roll, flush, recovery-point, retention, topic-creation, compaction are"
+)]
 pub struct UnknownPhase(String);
 
 /// Dies here when armed for this phase; nothing without the feature `test-hooks`.

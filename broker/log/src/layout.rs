@@ -36,6 +36,10 @@ pub const CLEAN_SHUTDOWN: &str = "clean-shutdown";
 /// Suffix of a file that is on its way out; removed at the next start where a crash left it.
 pub const DELETED_SUFFIX: &str = ".deleted";
 
+/// Suffix of a compacted segment's files until they take their places; removed at a start that finds
+/// no swap that names them.
+pub const CLEANED_SUFFIX: &str = ".cleaned";
+
 /// Files that are named by an offset.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum FileKind {

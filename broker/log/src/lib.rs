@@ -33,6 +33,7 @@ mod framed_files;
 #[cfg(test)]
 mod golden;
 
+pub mod compaction;
 pub mod config;
 pub mod context;
 pub mod error;
@@ -47,6 +48,10 @@ mod segment;
 mod tail_cache;
 mod walk;
 
+pub use compaction::{
+    Compactable, CompactionConfig, CompactionError, CompactionReport, CompactionRequest, Pace,
+    Ratio, Throttle, Unhurried,
+};
 pub use config::{CompressionPolicy, Durability, LogConfig, LogLimits, TimestampPolicy};
 pub use context::DataDirectory;
 pub use error::{AppendError, Offline, ReadError, StorageError};

@@ -6,12 +6,17 @@
 //!
 //! ```text
 //! payload: | count u32 | entries of 65 bytes | count u32 | cuts: base offset i64, size u64 |
+//!          | compacted below i64 | cleaned to i64 | swaps u8, 0 or 1 | swap |       since version 2
 //! entry:   | base offset i64 | size u64 | last offset i64, -1 none | largest timestamp i64 |
 //!          | its offset i64 | sealed u8 | CRC-32 of .log, .index, .timeindex, .txnindex: u32 each |
 //!          | bytes of .index u32 | bytes of .timeindex u32 |
+//! swap:    | base offset i64 | has .txnindex u8 | count u32 | base offsets i64 of merged segments |
 //! ```
 //! A cut is where a truncation ended a segment whose file may still be longer: the stale batches
 //! behind it are valid, and only this tells that they are gone when the next segment is gone, too.
+//! What compaction did stands here, too, so that it is one write with the segments that it concerns:
+//! below which offset records may be missing, up to where each key was looked at, and which segment
+//! is about to take the place of others (see [`crate::compaction`]).
 //! Big-endian, in order of base offset. The CRCs cover the whole files: `size` bytes of the `.log`.
 
 use std::{collections::BTreeMap, io, path::Path};
@@ -29,9 +34,12 @@ use crate::{
 /// The frame of the manifest.
 pub const KIND: FrameKind = FrameKind {
     id: 3,
-    version: 1,
+    version: 2,
     name: "manifest",
 };
+
+/// The first version that tells of compaction.
+const COMPACTION_VERSION: u16 = 2;
 
 /// Bytes read at once when a file is summed up.
 const CHECKSUM_BUFFER_BYTES: usize = 256 << 10;
@@ -64,11 +72,25 @@ pub struct ManifestEntry {
     pub sealed: bool,
 }
 
+/// A compacted segment that takes the place of others: whatever was begun of it is completed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PendingSwap {
+    /// The compacted segment, which has an entry; it bears the name of the first that it was made of.
+    pub base_offset: Offset,
+    /// Whether it has a `.txnindex`.
+    pub has_transactions: bool,
+    /// The other segments that it was made of, which go.
+    pub merged: Vec<Offset>,
+}
+
 /// The sealed segments of a partition, in order of base offset.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Manifest {
     entries: Vec<ManifestEntry>,
     cuts: BTreeMap<Offset, u64>,
+    compacted_below: Offset,
+    cleaned_to: Offset,
+    swap: Option<PendingSwap>,
 }
 
 impl Manifest {
@@ -78,7 +100,61 @@ impl Manifest {
         Self {
             entries: Vec::new(),
             cuts: BTreeMap::new(),
+            compacted_below: Offset::ZERO,
+            cleaned_to: Offset::ZERO,
+            swap: None,
         }
+    }
+
+    /// Below it compaction may have removed records.
+    #[must_use]
+    pub const fn compacted_below(&self) -> Offset {
+        self.compacted_below
+    }
+
+    /// Below it no key has two committed records, as far as compaction could see.
+    #[must_use]
+    pub const fn cleaned_to(&self) -> Offset {
+        self.cleaned_to
+    }
+
+    /// Notes how far compaction went through the log.
+    pub const fn set_cleaned_to(&mut self, offset: Offset) {
+        self.cleaned_to = offset;
+    }
+
+    /// The swap that was committed and perhaps not completed.
+    #[must_use]
+    pub const fn swap(&self) -> Option<&PendingSwap> {
+        self.swap.as_ref()
+    }
+
+    /// Has the compacted segment `entry` take the place of the segments in `merged` and of the one
+    /// with its own base offset, which ended at `end`.
+    pub fn begin_swap(&mut self, entry: ManifestEntry, swap: PendingSwap, end: Offset) {
+        self.retain(|entry| !swap.merged.contains(&entry.meta.base_offset));
+        for base_offset in &swap.merged {
+            self.cuts.remove(base_offset);
+        }
+        self.compacted_below = self.compacted_below.max(end);
+        self.insert(entry);
+        self.swap = Some(swap);
+    }
+
+    /// All files are in their places.
+    pub fn end_swap(&mut self) {
+        self.swap = None;
+    }
+
+    /// Has records missing anywhere below `offset`, for a log of which that is all that is known.
+    pub const fn assume_compacted_below(&mut self, offset: Offset) {
+        self.compacted_below = offset;
+    }
+
+    /// The log ends at `offset` now: what is appended from there on was never compacted.
+    pub fn forget_compaction_from(&mut self, offset: Offset) {
+        self.compacted_below = self.compacted_below.min(offset);
+        self.cleaned_to = self.cleaned_to.min(offset);
     }
 
     /// All entries in order of base offset.
@@ -170,10 +246,16 @@ impl Manifest {
             bytes.put_i64(base_offset.get());
             bytes.put_u64(*size_bytes);
         }
+        bytes.put_i64(self.compacted_below.get());
+        bytes.put_i64(self.cleaned_to.get());
+        bytes.put_u8(u8::from(self.swap.is_some()));
+        if let Some(swap) = &self.swap {
+            put_swap(&mut bytes, swap);
+        }
         bytes
     }
 
-    fn from_payload(mut payload: &[u8]) -> Option<Self> {
+    fn from_payload(mut payload: &[u8], version: u16) -> Option<Self> {
         let mut manifest = Self::new();
         for _ in 0..payload.try_get_u32().ok()? {
             let entry = decode_entry(&mut payload)?;
@@ -187,6 +269,15 @@ impl Manifest {
             let base_offset = Offset::new(payload.try_get_i64().ok()?)?;
             manifest.set_cut(base_offset, payload.try_get_u64().ok()?);
         }
+        if version >= COMPACTION_VERSION {
+            manifest.compacted_below = Offset::new(payload.try_get_i64().ok()?)?;
+            manifest.cleaned_to = Offset::new(payload.try_get_i64().ok()?)?;
+            manifest.swap = match payload.try_get_u8().ok()? {
+                0 => None,
+                1 => Some(decode_swap(&mut payload)?),
+                _ => return None,
+            };
+        }
         (!payload.has_remaining()).then_some(manifest)
     }
 
@@ -199,7 +290,7 @@ impl Manifest {
         let Some(frame) = KIND.load(io, &path)? else {
             return Ok(None);
         };
-        Self::from_payload(&frame.payload)
+        Self::from_payload(&frame.payload, frame.version)
             .map(Some)
             .ok_or_else(|| LoadError::Corrupt {
                 path,
@@ -214,6 +305,31 @@ impl Manifest {
     pub fn store(&self, io: &dyn LogIo, dir: &Path) -> io::Result<()> {
         KIND.store(io, &dir.join(MANIFEST), &self.payload())
     }
+}
+
+fn put_swap(bytes: &mut Vec<u8>, swap: &PendingSwap) {
+    bytes.put_i64(swap.base_offset.get());
+    bytes.put_u8(u8::from(swap.has_transactions));
+    bytes.put_u32(u32::try_from(swap.merged.len()).unwrap_or(u32::MAX));
+    for base_offset in &swap.merged {
+        bytes.put_i64(base_offset.get());
+    }
+}
+
+fn decode_swap(bytes: &mut &[u8]) -> Option<PendingSwap> {
+    let base_offset = Offset::new(bytes.try_get_i64().ok()?)?;
+    let has_transactions = match bytes.try_get_u8().ok()? {
+        0 => false,
+        1 => true,
+        _ => return None,
+    };
+    let count = bytes.try_get_u32().ok()?;
+    let merged = (0..count).map(|_| Offset::new(bytes.try_get_i64().ok()?));
+    Some(PendingSwap {
+        base_offset,
+        has_transactions,
+        merged: merged.collect::<Option<_>>()?,
+    })
 }
 
 fn decode_entry(bytes: &mut &[u8]) -> Option<ManifestEntry> {

@@ -42,6 +42,18 @@ pub struct LogFigures {
     pub segments_removed: u64,
     /// Batches found corrupt by reads.
     pub corrupt_reads: u64,
+    /// Compaction passes that came to their end.
+    pub compactions: u64,
+    /// Compaction passes that failed: corrupt data, no room, what the disk says.
+    pub compaction_failures: u64,
+    /// Time spent in compaction passes, µs, waiting for their turn and pace included.
+    pub compaction_us: u64,
+    /// Bytes that compaction read.
+    pub compaction_read_bytes: u64,
+    /// Bytes that compaction wrote.
+    pub compaction_written_bytes: u64,
+    /// Records that compaction removed.
+    pub compaction_removed_records: u64,
 }
 
 /// What [`LogFigures`] is read from.
@@ -57,6 +69,12 @@ pub(crate) struct Counters {
     pub(crate) offline_partitions: AtomicU64,
     pub(crate) segments_removed: AtomicU64,
     pub(crate) corrupt_reads: AtomicU64,
+    compactions: AtomicU64,
+    compaction_failures: AtomicU64,
+    compaction_us: AtomicU64,
+    pub(crate) compaction_read_bytes: AtomicU64,
+    pub(crate) compaction_written_bytes: AtomicU64,
+    pub(crate) compaction_removed_records: AtomicU64,
 }
 
 impl Counters {
@@ -74,6 +92,15 @@ impl Counters {
         self.flush_us.fetch_add(us(took), Ordering::Relaxed);
     }
 
+    pub(crate) fn compacted(&self, took: Duration, has_failed: bool) {
+        let counter = match has_failed {
+            true => &self.compaction_failures,
+            false => &self.compactions,
+        };
+        counter.fetch_add(1, Ordering::Relaxed);
+        self.compaction_us.fetch_add(us(took), Ordering::Relaxed);
+    }
+
     pub(crate) fn figures(&self) -> LogFigures {
         let get = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         LogFigures {
@@ -87,6 +114,12 @@ impl Counters {
             offline_partitions: get(&self.offline_partitions),
             segments_removed: get(&self.segments_removed),
             corrupt_reads: get(&self.corrupt_reads),
+            compactions: get(&self.compactions),
+            compaction_failures: get(&self.compaction_failures),
+            compaction_us: get(&self.compaction_us),
+            compaction_read_bytes: get(&self.compaction_read_bytes),
+            compaction_written_bytes: get(&self.compaction_written_bytes),
+            compaction_removed_records: get(&self.compaction_removed_records),
             ..LogFigures::default()
         }
     }

@@ -16,6 +16,7 @@ use std::{
 use millstream_proto::Offset;
 
 use crate::{
+    compaction::cleaned::FinishedSegment,
     index::{SegmentIndexes, TransactionIndex},
     io::{LogFile, LogIo, Map, OpenMode},
     layout::FileKind,
@@ -61,6 +62,8 @@ struct Handles {
     index_damaged: bool,
     /// Its files belong to somebody else now: nothing is opened or written by name any more.
     abandoned: bool,
+    /// What is open stays open: its names are about to go.
+    pinned: bool,
 }
 
 /// Where bytes of a segment come from.
@@ -430,7 +433,7 @@ impl Segment {
             return false;
         };
         // Whoever has the file in hand may be writing: the mark comes back after that.
-        if self.is_dirty() || Arc::strong_count(file) > 1 {
+        if handles.pinned || self.is_dirty() || Arc::strong_count(file) > 1 {
             return false;
         }
         let abandoned = handles.abandoned;
@@ -445,6 +448,47 @@ impl Segment {
         drop(handles);
         drop(given_up);
         true
+    }
+
+    /// Opens all that readers need, and keeps it whatever the bounds ask for.
+    pub(crate) fn pin(self: &Arc<Self>) -> io::Result<()> {
+        self.handles().pinned = true;
+        let opened = self
+            .open_file()
+            .and_then(|_| self.with_indexes(|_| ()))
+            .and_then(|()| self.with_transactions(|_| ()));
+        if opened.is_err() {
+            self.unpin();
+        }
+        opened
+    }
+
+    /// What is open may be given up again.
+    pub(crate) fn unpin(&self) {
+        self.handles().pinned = false;
+    }
+
+    /// Its names go to the compacted segment that takes its place. Readers that have this one go on
+    /// with what [`Segment::pin`] opened.
+    pub(crate) fn retire(&self) {
+        self.handles().abandoned = true;
+    }
+
+    /// A compacted segment, of which everything is open already.
+    pub(crate) fn adopt(deps: &SegmentDeps, finished: FinishedSegment) -> io::Result<Arc<Self>> {
+        let segment = Self::new(deps, finished.entry.meta);
+        let permit = segment.open_segments.open_permit().ok_or_else(exhausted)?;
+        segment.set_identity(None);
+        *segment.handles() = Handles {
+            file: Some((finished.file, permit)),
+            indexes: Some(Box::new(finished.indexes)),
+            transactions: Some(Box::new(finished.aborted)),
+            indexed_bytes: finished.entry.meta.size_bytes,
+            ..Handles::default()
+        };
+        segment.touch();
+        segment.open_segments.register(&segment);
+        Ok(segment)
     }
 
     /// Gives the map up.

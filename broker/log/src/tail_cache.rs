@@ -117,6 +117,12 @@ impl TailCache {
         self.bytes.fetch_sub(freed, Ordering::Relaxed);
     }
 
+    /// Drops every batch that ends before `offset`.
+    pub(crate) fn drop_before(&self, tail: &PartitionTail, offset: Offset) {
+        let freed = tail.drop_before(offset);
+        self.bytes.fetch_sub(freed, Ordering::Relaxed);
+    }
+
     /// Drops all batches of a partition.
     pub(crate) fn clear(&self, tail: &PartitionTail) {
         self.truncate(tail, Offset::ZERO);
@@ -162,6 +168,18 @@ impl PartitionTail {
         let mut freed = 0;
         while let Some(first) = batches.queue.front()
             && first.sequence <= sequence
+        {
+            freed += first.charge;
+            batches.queue.pop_front();
+        }
+        freed
+    }
+
+    fn drop_before(&self, offset: Offset) -> usize {
+        let mut batches = self.lock();
+        let mut freed = 0;
+        while let Some(first) = batches.queue.front()
+            && first.last_offset < offset
         {
             freed += first.charge;
             batches.queue.pop_front();

@@ -151,8 +151,8 @@ impl Walk {
 pub(crate) struct Continuity {
     /// Offset that the next batch starts at.
     pub(crate) expected: Option<Offset>,
-    /// Whether offsets may be missing.
-    pub(crate) compacted: bool,
+    /// Below it offsets may be missing, as compaction removed their records.
+    pub(crate) compacted_below: Offset,
     /// Where the segment ends.
     pub(crate) end: Option<Offset>,
 }
@@ -166,7 +166,7 @@ impl Continuity {
     ) -> Result<(), String> {
         let base = header.base_offset();
         if let Some(expected) = self.expected
-            && (base < expected || (!self.compacted && base > expected))
+            && (base < expected || (base > expected && base > self.compacted_below))
         {
             return Err(format!("base offset is {base}, expected {expected}"));
         }
@@ -193,7 +193,10 @@ impl Continuity {
 ///
 /// # Errors
 /// Nothing is replaced when the log cannot be walked to its end.
-pub(crate) fn rebuild_indexes(segment: &Arc<Segment>, compacted: bool) -> Result<(), StorageError> {
+pub(crate) fn rebuild_indexes(
+    segment: &Arc<Segment>,
+    compacted_below: Offset,
+) -> Result<(), StorageError> {
     let path = segment.log_path();
     let size_bytes = segment.size_bytes();
     let source = segment
@@ -204,7 +207,7 @@ pub(crate) fn rebuild_indexes(segment: &Arc<Segment>, compacted: bool) -> Result
     // An entry for a batch whose offset went bad would confirm it afterwards.
     let mut continuity = Continuity {
         expected: Some(segment.base_offset()),
-        compacted,
+        compacted_below,
         end: Some(segment.end_offset()),
     };
     while let Some(batch) = walk.next()? {

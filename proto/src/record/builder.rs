@@ -102,7 +102,6 @@ pub struct BatchBuilder {
 #[derive(Debug, Clone, Copy)]
 struct RecordSize {
     timestamp_delta: i64,
-    body_bytes: usize,
     total_bytes: usize,
 }
 
@@ -145,19 +144,14 @@ impl BatchBuilder {
             self.max_timestamp = timestamp_ms;
         }
         self.max_timestamp = self.max_timestamp.max(timestamp_ms);
-        let out = &mut self.buffer;
-        out.reserve(size.total_bytes);
-        put_length(out, size.body_bytes);
-        out.put_i8(0);
-        varint::write_i64(out, size.timestamp_delta);
-        varint::write_i64(out, i64::from(offset_delta));
-        put_nullable(out, key);
-        put_nullable(out, value);
-        put_length(out, headers.len());
-        for header in headers {
-            put_nullable(out, Some(&header.key));
-            put_nullable(out, header.value.as_deref());
-        }
+        self.buffer.reserve(size.total_bytes);
+        put_record(
+            &mut self.buffer,
+            (size.timestamp_delta, i64::from(offset_delta)),
+            key,
+            value,
+            headers,
+        );
         self.record_count += 1;
         Ok(offset_delta)
     }
@@ -279,27 +273,14 @@ impl BatchBuilder {
                 found: timestamp_ms,
                 first,
             })?;
-        let headers_bytes: usize = headers
-            .iter()
-            .map(|header| {
-                nullable_bytes(Some(&header.key)) + nullable_bytes(header.value.as_deref())
-            })
-            .sum();
-        let body_bytes = size_of::<i8>()
-            + varint::bytes_of(timestamp_delta)
-            + varint::bytes_of(i64::from(self.record_count))
-            + nullable_bytes(key)
-            + nullable_bytes(value)
-            + length_bytes(headers.len())
-            + headers_bytes;
-        let total_bytes = length_bytes(body_bytes) + body_bytes;
+        let deltas = (timestamp_delta, i64::from(self.record_count));
+        let total_bytes = record_bytes(body_bytes(deltas, key, value, headers));
         let found = self.buffer.len().saturating_add(total_bytes);
         if found > BATCH_BYTES_MAX {
             return Err(BuildError::TooLarge { found });
         }
         Ok(RecordSize {
             timestamp_delta,
-            body_bytes,
             total_bytes,
         })
     }
@@ -319,6 +300,52 @@ impl BatchOptions {
         }
         attributes
     }
+}
+
+/// Writes one record with its deltas: of the timestamp to the batch's base, of the offset to its base
+/// offset.
+pub(super) fn put_record(
+    out: &mut Vec<u8>,
+    deltas: (i64, i64),
+    key: Option<&[u8]>,
+    value: Option<&[u8]>,
+    headers: &[Header],
+) {
+    put_length(out, body_bytes(deltas, key, value, headers));
+    out.put_i8(0);
+    varint::write_i64(out, deltas.0);
+    varint::write_i64(out, deltas.1);
+    put_nullable(out, key);
+    put_nullable(out, value);
+    put_length(out, headers.len());
+    for header in headers {
+        put_nullable(out, Some(&header.key));
+        put_nullable(out, header.value.as_deref());
+    }
+}
+
+/// Bytes of a record behind its length.
+fn body_bytes(
+    (timestamp_delta, offset_delta): (i64, i64),
+    key: Option<&[u8]>,
+    value: Option<&[u8]>,
+    headers: &[Header],
+) -> usize {
+    let headers_bytes: usize = headers
+        .iter()
+        .map(|header| nullable_bytes(Some(&header.key)) + nullable_bytes(header.value.as_deref()))
+        .sum();
+    size_of::<i8>()
+        + varint::bytes_of(timestamp_delta)
+        + varint::bytes_of(offset_delta)
+        + nullable_bytes(key)
+        + nullable_bytes(value)
+        + length_bytes(headers.len())
+        + headers_bytes
+}
+
+fn record_bytes(body_bytes: usize) -> usize {
+    length_bytes(body_bytes) + body_bytes
 }
 
 /// Lengths are checked against [`BATCH_BYTES_MAX`] before they are written.

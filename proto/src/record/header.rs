@@ -14,7 +14,7 @@ pub(super) const ATTRIBUTE_CODEC: i16 = 0b0000_0111;
 pub(super) const ATTRIBUTE_LOG_APPEND_TIME: i16 = 0b0000_1000;
 pub(super) const ATTRIBUTE_TRANSACTIONAL: i16 = 0b0001_0000;
 pub(super) const ATTRIBUTE_CONTROL: i16 = 0b0010_0000;
-const ATTRIBUTE_DELETE_HORIZON: i16 = 0b0100_0000;
+pub(super) const ATTRIBUTE_DELETE_HORIZON: i16 = 0b0100_0000;
 
 /// What the timestamps of a batch's records mean.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]

@@ -39,6 +39,7 @@ mod reader;
     reason = "one main type per file, named as the file"
 )]
 mod record;
+pub mod retained;
 mod sequence;
 mod varint;
 mod view;

@@ -136,6 +136,12 @@ impl SegmentIndexes {
         self.offset_written < self.offset.len() || self.time_written < self.time.len()
     }
 
+    /// Says that both files hold what is in memory.
+    pub fn note_written(&mut self) {
+        self.offset_written = self.offset.len();
+        self.time_written = self.time.len();
+    }
+
     /// Appends the entries that are not yet in the files.
     ///
     /// # Errors

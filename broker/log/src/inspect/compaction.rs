@@ -1,4 +1,4 @@
-//! [`Compaction`]: up to where compaction may have left gaps in a log.
+//! [`Compaction`]: up to where compaction may have left gaps in a log. In a log of ours its manifest says.
 //!
 //! Kafka notes in `cleaner-offset-checkpoint`, beside the partitions' directories, the first offset
 //! of each compacted partition that the cleaner has not seen:

@@ -88,7 +88,7 @@ impl PartitionLog {
         let mut walk = Walk::new(source.clone(), path.clone(), 0, segment.size_bytes());
         let mut continuity = Continuity {
             expected: Some(segment.base_offset()),
-            compacted: self.config().cleanup_compact,
+            compacted_below: view.compacted_below,
             end: Some(segment.end_offset()),
         };
         let is_corrupt = |error: StorageError| match error {

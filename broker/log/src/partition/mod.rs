@@ -14,6 +14,7 @@
 mod append;
 mod checkpoint;
 mod close;
+mod compact;
 mod flush;
 mod identity_check;
 mod lookup;
@@ -21,6 +22,7 @@ mod open;
 mod read;
 mod retention;
 mod roll;
+mod swap;
 mod truncate;
 mod validate;
 mod view;

@@ -369,7 +369,7 @@ impl PartitionLog {
             position: 0,
             continuity: Continuity {
                 expected: Some(segment.base_offset()),
-                compacted: self.config().cleanup_compact,
+                compacted_below: self.view().compacted_below,
                 end: None,
             },
         };
@@ -393,7 +393,7 @@ impl PartitionLog {
             }
             if attempt == 0 {
                 tracing::warn!(file = %path.display(), "offset index does not fit the log, it is rebuilt");
-                if walk::rebuild_indexes(segment, self.config().cleanup_compact).is_err() {
+                if walk::rebuild_indexes(segment, self.view().compacted_below).is_err() {
                     // The log itself is damaged somewhere: walk it from the start as far as it goes.
                     return Ok(from_start);
                 }

@@ -50,12 +50,12 @@ impl OpenWriter {
             || self.is_due(config, now_ms)
     }
 
-    /// Whether the active segment is older than `segment.ms`, by the broker's clock: record
+    /// Whether the active segment is older than `segment.ms` (or, compacted, `max.compaction.lag.ms`), by the broker's clock: record
     /// timestamps may lie years back.
     pub(super) fn is_due(&self, config: &LogConfig, now_ms: i64) -> bool {
         self.active.size_bytes() > 0
             && self.active_since_ms.is_some_and(|since_ms| {
-                u64::try_from(now_ms.saturating_sub(since_ms)).unwrap_or(0) >= config.segment_ms
+                u64::try_from(now_ms.saturating_sub(since_ms)).unwrap_or(0) >= config.roll_ms()
             })
     }
 }

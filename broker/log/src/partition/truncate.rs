@@ -144,6 +144,7 @@ impl PartitionLog {
             .retain(|sealing| sealing.end_offset <= kept.end_offset());
         let before = manifest.clone();
         manifest.retain(|entry| entry.meta.end_offset() <= kept.end_offset());
+        manifest.forget_compaction_from(kept.end_offset());
         // Until their files are gone they still end where they ended: a file may hold a stale tail of
         // an earlier truncation.
         let gone = before.entries().iter().filter(|entry| entry.sealed);
@@ -262,6 +263,7 @@ impl PartitionLog {
             positions.truncations += 1;
             view.segments = Arc::new(segments);
             view.epochs = Arc::new(epochs);
+            view.compacted_below = view.compacted_below.min(end);
         });
         Ok(())
     }

@@ -77,6 +77,8 @@ pub(super) struct View {
     /// In order of base offset; the last one is active. Empty until the partition is first used.
     pub(super) segments: Arc<Vec<Arc<Segment>>>,
     pub(super) epochs: Arc<EpochHistory>,
+    /// Below it compaction may have removed records.
+    pub(super) compacted_below: Offset,
     /// Ranges that recovery found corrupt.
     pub(super) corrupt: Arc<[CorruptRange]>,
 }
@@ -87,6 +89,7 @@ impl View {
             positions,
             segments: Arc::default(),
             epochs: Arc::default(),
+            compacted_below: Offset::ZERO,
             corrupt: Arc::new([]),
         }
     }

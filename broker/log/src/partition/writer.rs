@@ -194,7 +194,8 @@ impl PartitionLog {
     }
 
     /// Publishes what recovery found and returns the writer's part of it.
-    pub(super) fn start_from(&self, recovered: Recovered) -> OpenWriter {
+    pub(super) fn start_from(&self, mut recovered: Recovered) -> OpenWriter {
+        recovered.manifest.forget_compaction_from(recovered.log_end);
         let deps = self.segment_deps();
         let segments: Vec<_> = recovered
             .segments
@@ -219,6 +220,7 @@ impl PartitionLog {
             };
             view.segments = Arc::new(segments);
             view.epochs = Arc::new(recovered.epochs);
+            view.compacted_below = recovered.manifest.compacted_below();
             view.corrupt = recovered.corrupt.into();
         });
         self.directory

@@ -29,7 +29,7 @@ pub(super) fn open(
         .iter()
         .map(|entry| entry.meta)
         .collect();
-    if !are_whole(io, dir, inventory, &segments, clean, input)? {
+    if !are_whole(io, dir, inventory, &segments, clean)? {
         return Ok(None);
     }
     let mut report = report.clone();
@@ -57,7 +57,6 @@ fn are_whole(
     inventory: &Inventory,
     segments: &[SegmentMeta],
     clean: CleanPartition,
-    input: &RecoveryInput,
 ) -> Result<bool, RecoveryError> {
     let same_files = inventory
         .logs
@@ -66,7 +65,8 @@ fn are_whole(
     let continuous = segments.windows(2).all(|pair| match pair {
         [left, right] => {
             left.end_offset() == right.base_offset
-                || (input.compacted && left.end_offset() < right.base_offset)
+                || (left.end_offset() < right.base_offset
+                    && right.base_offset <= inventory.manifest.compacted_below())
         }
         _ => true,
     });

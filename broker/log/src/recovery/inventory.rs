@@ -9,12 +9,13 @@ use millstream_proto::{Offset, TopicId};
 
 use super::{RecoveryError, RecoveryInput, RecoveryReport, recovered::io_error};
 use crate::{
+    compaction::swap,
     epoch::{EpochHistory, EpochLoadError},
     flush_failure::FlushFailure,
     frame::{BESIDE_SUFFIX, LoadError},
     identity::{self, IdentityError},
     io::LogIo,
-    layout::{DELETED_SUFFIX, FileKind},
+    layout::{CLEANED_SUFFIX, DELETED_SUFFIX, FileKind},
     log_start,
     manifest::Manifest,
 };
@@ -50,7 +51,7 @@ impl Inventory {
         report: &mut RecoveryReport,
     ) -> Result<Self, RecoveryError> {
         let topic_id = check_topic_id(io, dir, input)?;
-        let manifest = believe(Manifest::load(io, dir), report)?.flatten();
+        let manifest = load_manifest(io, dir, input, report)?;
         let (epochs, epochs_trusted) = load_epochs(io, dir, report)?;
         let mut inventory = Self {
             topic_id,
@@ -59,7 +60,7 @@ impl Inventory {
             producer_files: BTreeSet::new(),
             index_files: BTreeSet::new(),
             leftovers: Vec::new(),
-            manifest: manifest.unwrap_or_default(),
+            manifest,
             epochs,
             epochs_trusted,
             log_start: believe(log_start::load(io, dir), report)?.flatten(),
@@ -108,7 +109,10 @@ impl Inventory {
                 }
                 None => {
                     let name = entry.name.to_string_lossy();
-                    if name.ends_with(BESIDE_SUFFIX) || name.ends_with(DELETED_SUFFIX) {
+                    if [BESIDE_SUFFIX, DELETED_SUFFIX, CLEANED_SUFFIX]
+                        .iter()
+                        .any(|suffix| name.ends_with(suffix))
+                    {
                         self.leftovers.push(dir.join(&entry.name));
                     }
                 }
@@ -160,6 +164,27 @@ fn believe<T>(
         }
         Err(LoadError::Io { path, source }) => Err(io_error("read", &path)(source)),
     }
+}
+
+/// The manifest, after what a compaction left half done in it is completed.
+fn load_manifest(
+    io: &dyn LogIo,
+    dir: &Path,
+    input: &RecoveryInput,
+    report: &mut RecoveryReport,
+) -> Result<Manifest, RecoveryError> {
+    let loaded = believe(Manifest::load(io, dir), report)?.flatten();
+    let Some(mut manifest) = loaded else {
+        let mut manifest = Manifest::new();
+        if input.compacted {
+            manifest.assume_compacted_below(Offset::MAX);
+        }
+        return Ok(manifest);
+    };
+    let refused = swap::complete_interrupted(io, dir, &mut manifest)
+        .map_err(io_error("complete a compaction in", dir))?;
+    report.damaged_files.extend(refused);
+    Ok(manifest)
 }
 
 fn load_epochs(

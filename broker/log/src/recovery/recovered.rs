@@ -37,7 +37,8 @@ pub struct RecoveryInput {
     /// Whether the broker has run before in this boot of the kernel: a flush may have failed in it
     /// without leaving a marker, and the page cache would hide that. [`Boot::Same`] implies it.
     pub ran_in_this_boot: bool,
-    /// Whether offsets may be missing, as compaction removed their records.
+    /// Whether offsets may be missing anywhere, as compaction removed their records, where no manifest
+    /// tells how far it went.
     pub compacted: bool,
     /// The topic's durability: what becomes of bytes above a failed flush.
     pub durability: Durability,

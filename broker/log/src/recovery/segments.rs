@@ -37,7 +37,7 @@ pub(super) fn decide(
 ) -> Result<Decided, RecoveryError> {
     let logs = own_logs(inventory);
     let log_start = expected_start(inventory, &logs);
-    let vouched = vouched(io, dir, inventory, &logs, input)?;
+    let vouched = vouched(io, dir, inventory, &logs)?;
     let first_walked = logs
         .iter()
         .find(|base| !vouched.contains(base))
@@ -90,7 +90,7 @@ fn rules(inventory: &Inventory, input: &RecoveryInput, producers_from: Offset) -
     Rules {
         trusted,
         power_lost: input.boot == Boot::Other,
-        compacted: input.compacted,
+        compacted_below: inventory.manifest.compacted_below(),
         epochs_trusted: inventory.epochs_trusted,
         rewrite_from: match failed {
             Some(failed) => (!is_fsync).then_some(failed),
@@ -161,7 +161,6 @@ fn vouched(
     dir: &Path,
     inventory: &Inventory,
     logs: &[Offset],
-    input: &RecoveryInput,
 ) -> Result<BTreeSet<Offset>, RecoveryError> {
     let mut vouched = BTreeSet::new();
     let next_bases = logs.iter().skip(1).map(Some).chain([None]);
@@ -172,7 +171,10 @@ fn vouched(
         let end = entry.meta.end_offset();
         if let Some(next) = next {
             let missing_follows = inventory.manifest.get(end).is_some() && end < *next;
-            if end != *next && !missing_follows && !(input.compacted && end < *next) {
+            if end != *next
+                && !missing_follows
+                && !(end < *next && *next <= inventory.manifest.compacted_below())
+            {
                 continue;
             }
         }
@@ -193,7 +195,7 @@ fn walk_all(
 ) -> Result<(), RecoveryError> {
     for (index, base) in logs.iter().enumerate() {
         let is_gap = *base > walk.found.next_offset;
-        if is_gap && !(walk.rules.compacted && index > 0) {
+        if is_gap && !(*base <= walk.rules.compacted_below && index > 0) {
             let expected = walk.found.next_offset;
             let before = index.checked_sub(1).and_then(|before| logs.get(before));
             if before.is_some_and(|before| inventory.manifest.cut(*before).is_some()) {

@@ -42,8 +42,8 @@ pub(super) struct Rules {
     pub(super) trusted: Offset,
     /// Whether power was lost: above `trusted` the first bad batch ends the log.
     pub(super) power_lost: bool,
-    /// Whether offsets may be missing.
-    pub(super) compacted: bool,
+    /// Below it offsets may be missing.
+    pub(super) compacted_below: Offset,
     /// Whether batches must agree with the epoch history.
     pub(super) epochs_trusted: bool,
     /// From here on bytes go to new files.
@@ -229,7 +229,7 @@ impl Walk<'_> {
                 pass.scanner.limit()
             ));
         }
-        if found < expected || (found > expected && !self.rules.compacted) {
+        if found < expected || (found > expected && found > self.rules.compacted_below) {
             return Err(format!("base offset {found}, expected {expected}"));
         }
         if let Some(next) = pass.file.next_base
@@ -261,7 +261,9 @@ impl Walk<'_> {
                 .epochs
                 .latest()
                 .map(|latest| latest.leader_epoch)
-                .filter(|latest| found < *latest && !self.rules.compacted)
+                .filter(|latest| {
+                    found < *latest && header.base_offset() >= self.rules.compacted_below
+                })
         };
         match expected {
             Some(expected) if expected != found => {
@@ -465,7 +467,7 @@ impl Walk<'_> {
         };
         let is_last = pass.file.next_base.is_none();
         if expected >= missing_to
-            || (self.rules.compacted && !is_last)
+            || (missing_to <= self.rules.compacted_below && !is_last)
             || (pass.file.is_truncated && !is_last)
         {
             return Ok(Ended::Done);

@@ -78,6 +78,14 @@ impl<'a> PartitionCheck<'a> {
     pub(super) fn run(mut self) -> Result<Option<Offset>, InspectError> {
         self.report.partitions += 1;
         self.load_metadata()?;
+        if let Some(swap) = self.manifest.swap() {
+            let reason = format!(
+                "compacted segment {} is not in its place yet, the next start puts it there",
+                swap.base_offset
+            );
+            self.report.add_file(&self.dir.join(MANIFEST), reason);
+            return Ok(None);
+        }
         let segments = self.segments();
         self.report_orphans(&segments);
         self.report_missing(&segments);
@@ -151,6 +159,9 @@ impl<'a> PartitionCheck<'a> {
         }
         self.check_epochs_text()?;
         if let Some(Dump::Manifest(manifest)) = self.check_file(MANIFEST)? {
+            if manifest.compacted_below() > Offset::ZERO {
+                self.compaction = Compaction::Below(manifest.compacted_below());
+            }
             self.manifest = manifest;
         }
         Ok(())

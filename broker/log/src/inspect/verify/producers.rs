@@ -84,6 +84,46 @@ impl<'a> SnapshotCheck<'a> {
         Ok(())
     }
 
+    /// As [`difference`], where compaction removed batches below some offset: only those above it can
+    /// be compared, and a transaction that began below may have lost its first records.
+    fn difference_above(
+        &self,
+        found: &ProducerEntry,
+        replayed: Option<&ProducerEntry>,
+    ) -> Option<String> {
+        let above = |entry: &ProducerEntry| -> Vec<BatchMetadata> {
+            let batches = entry.batches().iter().copied();
+            batches
+                .filter(|batch| !self.compaction.covers(batch.last_offset))
+                .collect()
+        };
+        let of_found = above(found);
+        let Some(replayed) = replayed else {
+            return (!of_found.is_empty())
+                .then(|| "its batches are not in the log below that offset".to_owned());
+        };
+        let mut of_log = above(replayed);
+        let more = of_log.len().saturating_sub(of_found.len());
+        of_log.drain(..more);
+        if !of_found
+            .iter()
+            .map(of_batch)
+            .eq(of_log.iter().map(of_batch))
+        {
+            return differs("last batches", &of_found, &of_log);
+        }
+        let first = |entry: &ProducerEntry| {
+            let first = entry.transaction_first_offset;
+            first.filter(|first| !self.compaction.covers(*first))
+        };
+        match (first(found), first(replayed)) {
+            (Some(found), expected) if expected != Some(found) => {
+                differs("open transaction", &found.get(), &expected.map(Offset::get))
+            }
+            _ => None,
+        }
+    }
+
     fn problem(&self, row: &ProducerRow, offset: Offset, replay: &Replay) -> Option<String> {
         if !replay.is_complete {
             return None;
@@ -101,18 +141,33 @@ impl<'a> SnapshotCheck<'a> {
         if self.compaction.covers(before) {
             return None;
         }
-        let Some(replayed) = replay.state.get(row.producer_id) else {
-            return Some("it wrote nothing below that offset".to_owned());
-        };
-        difference(&row.entry, replayed)
+        let replayed = replay.state.get(row.producer_id);
+        if self.compaction.covers(Offset::ZERO) {
+            return self.difference_above(&row.entry, replayed);
+        }
+        match replayed {
+            None => Some("it wrote nothing below that offset".to_owned()),
+            Some(replayed) => difference(&row.entry, replayed),
+        }
     }
+}
+
+/// Last sequence, last offset and offsets of a batch. A Kafka snapshot has no timestamp of the batch
+/// beside that of the producer.
+fn of_batch(batch: &BatchMetadata) -> (i32, Offset, u32) {
+    (batch.last_sequence, batch.last_offset, batch.offset_delta)
+}
+
+fn differs(
+    what: &str,
+    found: &dyn std::fmt::Debug,
+    expected: &dyn std::fmt::Debug,
+) -> Option<String> {
+    Some(format!("{what} is {found:?}, the log gives {expected:?}"))
 }
 
 /// What a snapshot says otherwise than the log does. The snapshot may hold fewer batches.
 fn difference(found: &ProducerEntry, expected: &ProducerEntry) -> Option<String> {
-    let differs = |what: &str, found: &dyn std::fmt::Debug, expected: &dyn std::fmt::Debug| {
-        Some(format!("{what} is {found:?}, the log gives {expected:?}"))
-    };
     if found.epoch != expected.epoch {
         return differs("epoch", &found.epoch.0, &expected.epoch.0);
     }
@@ -128,9 +183,6 @@ fn difference(found: &ProducerEntry, expected: &ProducerEntry) -> Option<String>
         let (found, expected) = (found.last_timestamp_ms, expected.last_timestamp_ms);
         return differs("last timestamp", &found, &expected);
     }
-    // A Kafka snapshot has no timestamp of the batch beside that of the producer.
-    let of_batch =
-        |batch: &BatchMetadata| (batch.last_sequence, batch.last_offset, batch.offset_delta);
     let found_last = found.batches().iter().rev();
     let expected_last = expected.batches().iter().rev();
     if !found_last
