@@ -31,6 +31,8 @@ const NOT_ZERO: &[&str] = &[
     "log.flush_threads",
     "log.append_stall",
     "log.retention_check_interval",
+    "log.compaction_check_interval",
+    "log.compaction_map_bytes",
     "log.recovery_point_interval",
     "log.recovery_point_bytes",
     "log.idle_timeout",

@@ -193,6 +193,12 @@ sections! {
         append_stall: Duration = Duration::from_millis(50);
         /// How often retention is checked.
         retention_check_interval: Duration = Duration::from_mins(5);
+        /// How often compacted topics are looked at for what to compact.
+        compaction_check_interval: Duration = Duration::from_secs(15);
+        /// Memory for the keys of one compaction pass; what does not fit waits for the next pass.
+        compaction_map_bytes: ByteSize = ByteSize::mib(64);
+        /// Bytes that compaction reads and writes per second; 0B for as many as it can.
+        compaction_bytes_per_second: ByteSize = ByteSize::mib(128);
         /// How far the recovery point may trail what is flushed, in time.
         recovery_point_interval: Duration = Duration::from_secs(1);
         /// How far the recovery point may trail what is flushed, in bytes.

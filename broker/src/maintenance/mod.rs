@@ -1,9 +1,15 @@
 //! Maintenance: when old segments go, when segments roll by age, when idle partitions give back files.
 //!
+//! Compaction has rounds of its own ([`compaction`]): a pass may take minutes.
+//!
 //! This module only decides when; how is the log's business, and what must not wait for a round
 //! (flushes, recovery points, a full disk that has room again) the log's background thread sees to.
 //! One round at a time, on the blocking pool, so that it costs one thread at most, however many
 //! partitions there are.
+
+pub mod compaction;
+
+pub use compaction::{CompactionStatus, Compactor};
 
 use std::{
     collections::HashMap,

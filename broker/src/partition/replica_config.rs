@@ -3,7 +3,10 @@
 use std::sync::Arc;
 
 use millstream_engine::replication::{Durability as ReplicationDurability, Rules};
-use millstream_log::{CompressionPolicy, Durability as LogDurability, LogConfig, TimestampPolicy};
+use millstream_log::{
+    CompactionConfig, CompressionPolicy, Durability as LogDurability, LogConfig, Ratio,
+    TimestampPolicy,
+};
 use millstream_proto::record::Compression;
 
 use crate::config::topic::{CompressionType, Durability, TimestampType, TopicConfig};
@@ -67,6 +70,12 @@ fn log_config(topic: &TopicConfig) -> LogConfig {
         },
         cleanup_delete: topic.cleanup_policy.delete,
         cleanup_compact: topic.cleanup_policy.compact,
+        compaction: CompactionConfig {
+            min_lag_ms: topic.min_compaction_lag_ms.unsigned_abs(),
+            max_lag_ms: bounded(topic.max_compaction_lag_ms),
+            dirty_ratio_min: ratio(topic.min_cleanable_dirty_ratio),
+            delete_retention_ms: topic.delete_retention_ms.unsigned_abs(),
+        },
         compression: compression_policy(topic.compression_type),
     }
 }
@@ -81,6 +90,15 @@ const fn compression_policy(wanted: CompressionType) -> CompressionPolicy {
         CompressionType::Lz4 => Compression::Lz4,
         CompressionType::Zstd => Compression::Zstd,
     })
+}
+
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "a ratio is between 0 and 1, and what is not becomes one of them"
+)]
+fn ratio(value: f64) -> Ratio {
+    Ratio::from_millionths((value * 1_000_000.0).round() as u32)
 }
 
 /// Kafka writes "never" as the largest number.
@@ -125,6 +143,25 @@ mod tests {
             CompressionPolicy::Fixed(Compression::None)
         );
         assert_eq!(policy("zstd"), CompressionPolicy::Fixed(Compression::Zstd));
+    }
+
+    #[test]
+    fn compaction_takes_lags_ratio_and_retention() {
+        let config = config(&[
+            ("cleanup.policy", "compact"),
+            ("min.compaction.lag.ms", "5"),
+            ("max.compaction.lag.ms", "6"),
+            ("min.cleanable.dirty.ratio", "0.01"),
+            ("delete.retention.ms", "7"),
+        ]);
+        assert!(config.log.cleanup_compact && !config.log.cleanup_delete);
+        let expected = CompactionConfig {
+            min_lag_ms: 5,
+            max_lag_ms: Some(6),
+            dirty_ratio_min: Ratio::of(1, 100),
+            delete_retention_ms: 7,
+        };
+        assert_eq!(config.log.compaction, expected);
     }
 
     #[test]

@@ -9,6 +9,7 @@ use crate::{
     config::Config,
     health::{Health, Phase},
     listener::grpc::ConnectionCounts,
+    maintenance::CompactionStatus,
     metrics::{self, Figures, Metrics, process},
     panics,
     partition::Partitions,
@@ -23,6 +24,7 @@ pub(super) struct Sources {
     pub(super) health: Health,
     pub(super) quorum: Arc<dyn MetadataQuorum>,
     pub(super) partitions: Arc<Partitions>,
+    pub(super) compaction: Arc<CompactionStatus>,
     pub(super) connections: Arc<ConnectionCounts>,
 }
 
@@ -34,7 +36,9 @@ pub(super) fn register(metrics: &Metrics, sources: Sources) {
         connections(figures, &sources.connections);
         metadata(figures, &*sources.quorum);
         partitions(figures, &sources.partitions);
-        log(figures, &sources.partitions.directory().figures());
+        let log_figures = sources.partitions.directory().figures();
+        log(figures, &log_figures);
+        compaction(figures, &log_figures, &sources.compaction);
         metrics::limits(figures, &sources.config);
     });
 }
@@ -193,4 +197,60 @@ fn log(figures: &mut Figures, log: &LogFigures) {
         log.open_segments,
     );
     figures.gauge("mapped_bytes", "Bytes of mapped segments", log.mapped_bytes);
+}
+
+fn compaction(figures: &mut Figures, log: &LogFigures, status: &CompactionStatus) {
+    let seconds = std::time::Duration::from_micros(log.compaction_us).as_secs_f64();
+    figures.counter(
+        "compactions",
+        "Compaction passes that came to their end",
+        log.compactions,
+    );
+    figures.counter(
+        "compaction_failures",
+        "Compaction passes that failed; compaction_failing says where and why",
+        log.compaction_failures,
+    );
+    figures.counter_seconds(
+        "compaction_seconds",
+        "Time spent in compaction passes",
+        seconds,
+    );
+    figures.counter(
+        "compaction_read_bytes",
+        "Bytes that compaction read",
+        log.compaction_read_bytes,
+    );
+    figures.counter(
+        "compaction_written_bytes",
+        "Bytes that compaction wrote",
+        log.compaction_written_bytes,
+    );
+    figures.counter(
+        "compaction_removed_records",
+        "Records that compaction removed",
+        log.compaction_removed_records,
+    );
+    let found = status.latest();
+    figures.seconds(
+        "compaction_dirty_ratio_max",
+        "Largest share of a compacted partition that is not compacted yet, 0 to 1",
+        f64::from(found.dirty_ratio_max.millionths()) / 1_000_000.0,
+    );
+    figures.gauge(
+        "compaction_map_bytes",
+        "Memory of the keys in the last compaction pass",
+        found.map_bytes,
+    );
+    for failing in &found.failing {
+        figures.labelled_gauge(
+            "compaction_failing",
+            "1 for each partition whose last compaction pass failed, with the reason",
+            &[
+                ("partition", &failing.partition),
+                ("reason", &failing.reason),
+            ],
+            1,
+        );
+    }
 }

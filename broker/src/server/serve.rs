@@ -36,7 +36,7 @@ use crate::{
         http::{self, HttpState},
     },
     logging::Logger,
-    maintenance::Maintenance,
+    maintenance::{CompactionStatus, Compactor, Maintenance},
     metrics::Metrics,
     partition::Partitions,
     quorum::{
@@ -80,6 +80,7 @@ struct Core {
     logger: Logger,
     health: Health,
     metrics: Metrics,
+    compaction: Arc<CompactionStatus>,
     shutdown: Shutdown,
     /// Ends the HTTP listener, which answers until the very end.
     closing: Shutdown,
@@ -213,6 +214,7 @@ impl Core {
             logger,
             health: Health::default(),
             metrics: Metrics::default(),
+            compaction: Arc::default(),
             shutdown: Shutdown::new(),
             closing: Shutdown::new(),
             control: runtime::control().map_err(|error| no_system(&error))?,
@@ -294,6 +296,9 @@ impl Core {
             .spawn(Arc::clone(partitions).follow(changes, image));
         let maintenance = Maintenance::new(Arc::clone(partitions), &self.config, self.clock);
         self.control.spawn(maintenance.run(self.shutdown.clone()));
+        let status = Arc::clone(&self.compaction);
+        let compactor = Compactor::new(Arc::clone(partitions), &self.config, self.clock, status);
+        self.control.spawn(compactor.run(self.shutdown.clone()));
         Ok(())
     }
 
@@ -309,6 +314,7 @@ impl Core {
             health: self.health.clone(),
             quorum: Arc::clone(quorum) as Arc<dyn MetadataQuorum>,
             partitions: Arc::clone(partitions),
+            compaction: Arc::clone(&self.compaction),
             connections: Arc::clone(counts),
         };
         figures::register(&self.metrics, sources);

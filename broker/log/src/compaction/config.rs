@@ -1,7 +1,7 @@
 //! [`CompactionConfig`]: what a topic's configuration asks of compaction.
 
 /// A share from 0 to 1, kept in millionths.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
 pub struct Ratio(u32);
 
 /// What is 1.

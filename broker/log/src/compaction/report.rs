@@ -51,7 +51,7 @@ pub struct CompactionReport {
 #[derive(Debug, Clone, thiserror::Error)]
 #[non_exhaustive]
 pub enum CompactionError {
-    /// Its pace said so.
+    /// Its pace said so, or the log was closed or deleted.
     #[error("compaction was asked to stop")]
     Stopped,
     /// The log was truncated, or segments were removed.

@@ -96,7 +96,10 @@ impl PartitionLog {
     ) -> Result<CompactionReport, CompactionError> {
         let turn = self.directory.wait_compaction_turn();
         let started = Instant::now();
-        let result = self.compact_in_turn(request, pace);
+        let result = match self.compact_in_turn(request, pace) {
+            Err(CompactionError::Storage(StorageError::Closed)) => Err(CompactionError::Stopped),
+            other => other,
+        };
         drop(turn);
         let counters = &self.directory.counters;
         match &result {
@@ -301,8 +304,8 @@ impl PartitionLog {
                 Ok(after)
             })
             .inspect_err(|_| {
-                // Once it is committed the copy is all there is: the next start needs it.
-                if self.is_serving() {
+                // Where nobody knows whether it is committed the next start may need the copy.
+                if self.offline.get().is_none() {
                     remove_copy(io, &self.path, base_offset);
                 }
             });

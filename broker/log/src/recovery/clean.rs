@@ -7,7 +7,10 @@ use super::{
     recovered::io_error, segments::load_producers,
 };
 use crate::{
-    clean_shutdown::CleanPartition, io::LogIo, layout::FileKind, segment_meta::SegmentMeta,
+    clean_shutdown::CleanPartition,
+    io::LogIo,
+    layout::{CLEANED_SUFFIX, FileKind},
+    segment_meta::SegmentMeta,
 };
 
 /// The partition as it was closed; `None` where its files do not agree with the marker and the
@@ -20,8 +23,16 @@ pub(super) fn open(
     input: &RecoveryInput,
     report: &RecoveryReport,
 ) -> Result<Option<Recovered>, RecoveryError> {
-    if inventory.flush_failure.is_some() || !inventory.leftovers.is_empty() {
+    let (copies, others): (Vec<_>, Vec<_>) = inventory
+        .leftovers
+        .iter()
+        .partition(|path| path.to_string_lossy().ends_with(CLEANED_SUFFIX));
+    if inventory.flush_failure.is_some() || !others.is_empty() {
         return Ok(None);
+    }
+    for path in copies {
+        // A compaction was given up for the shutdown. What cannot be removed is found again.
+        let _ = io.remove_file(path);
     }
     let segments: Vec<SegmentMeta> = inventory
         .manifest

@@ -1,0 +1,306 @@
+//! [`Compactor`]: when which partition is compacted, and how fast.
+//!
+//! One pass at a time, on the blocking pool, the dirtiest partition first. A partition whose pass failed
+//! is left alone for [`FAILURE_PAUSE`]; the others go on. How a pass works is the log's business.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use millstream_log::{
+    CompactionError, CompactionReport, CompactionRequest, Pace, PartitionLog, Ratio, Throttle,
+};
+use millstream_proto::{PartitionIndex, TopicId};
+use tokio::time::{MissedTickBehavior, interval};
+
+use crate::{
+    clock::Clock,
+    config::Config,
+    partition::{Partitions, Replica},
+    shutdown::Shutdown,
+};
+
+/// How long a partition whose pass failed is left alone: a pass may read gigabytes.
+const FAILURE_PAUSE: Duration = Duration::from_mins(10);
+
+/// Longest sleep at a stretch, so that a shutdown does not wait.
+const NAP_MAX: Duration = Duration::from_millis(50);
+
+/// Failing partitions that are named in the metrics.
+const FAILING_SHOWN_MAX: usize = 20;
+
+/// Compacts partitions as their topics ask for it.
+#[derive(Debug)]
+pub struct Compactor {
+    partitions: Arc<Partitions>,
+    clock: Clock,
+    check_interval: Duration,
+    map_bytes_max: usize,
+    bytes_per_second: u64,
+    failing: HashMap<(TopicId, PartitionIndex), Failure>,
+    status: Arc<CompactionStatus>,
+}
+
+#[derive(Debug)]
+struct Failure {
+    partition: String,
+    reason: String,
+    /// On the monotonic clock.
+    retry_at: Duration,
+}
+
+/// What the last round found, for metrics.
+#[derive(Debug, Default)]
+pub struct CompactionStatus {
+    latest: Mutex<Latest>,
+}
+
+/// See [`CompactionStatus`].
+#[derive(Debug, Clone, Default)]
+pub struct Latest {
+    /// Share of the dirtiest partition that is not compacted yet.
+    pub dirty_ratio_max: Ratio,
+    /// Memory of the keys in the last pass.
+    pub map_bytes: u64,
+    /// Partitions whose last pass failed, up to [`FAILING_SHOWN_MAX`] of them.
+    pub failing: Vec<Failing>,
+}
+
+/// A partition whose last pass failed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Failing {
+    /// Its topic and index.
+    pub partition: String,
+    /// Why.
+    pub reason: String,
+}
+
+impl CompactionStatus {
+    /// What the last round found.
+    #[must_use]
+    pub fn latest(&self) -> Latest {
+        self.lock().clone()
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Latest> {
+        self.latest.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A partition that is due.
+struct Due {
+    replica: Arc<Replica>,
+    log: Arc<PartitionLog>,
+    dirty_ratio: Ratio,
+    is_overdue: bool,
+}
+
+impl Compactor {
+    /// Compacts `partitions` as the configuration says and tells `status` of it.
+    #[must_use]
+    pub fn new(
+        partitions: Arc<Partitions>,
+        config: &Config,
+        clock: Clock,
+        status: Arc<CompactionStatus>,
+    ) -> Self {
+        Self {
+            partitions,
+            clock,
+            check_interval: config.log.compaction_check_interval,
+            map_bytes_max: config.log.compaction_map_bytes.as_usize(),
+            bytes_per_second: config.log.compaction_bytes_per_second.0,
+            failing: HashMap::new(),
+            status,
+        }
+    }
+
+    /// Runs until the shutdown begins.
+    ///
+    /// # Cancel safety
+    /// A pass that has begun ends by itself once the shutdown has; what it has not put in place is
+    /// given up.
+    pub async fn run(mut self, shutdown: Shutdown) {
+        let mut ticks = interval(self.check_interval);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                () = shutdown.begun() => return,
+                _ = ticks.tick() => {}
+            }
+            let round_shutdown = shutdown.clone();
+            let work = tokio::task::spawn_blocking(move || {
+                self.round(&round_shutdown);
+                self
+            });
+            match work.await {
+                Ok(compactor) => self = compactor,
+                Err(error) => {
+                    tracing::error!(%error, "compaction panicked and has ended");
+                    return;
+                }
+            }
+        }
+    }
+
+    /// Passes over the dirtiest partitions until none is due. Waits for the disk.
+    fn round(&mut self, shutdown: &Shutdown) {
+        self.forget_deleted();
+        while !shutdown.has_begun() {
+            let due = self.look();
+            self.show();
+            let Some(due) = due else { return };
+            self.pass(&due, shutdown);
+        }
+    }
+
+    /// The partition that needs it most; notes how dirty the dirtiest one is.
+    fn look(&self) -> Option<Due> {
+        let now = self.clock.elapsed();
+        let now_ms = self.clock.wall_ms();
+        let mut dirty_ratio_max = Ratio::default();
+        let mut most: Option<Due> = None;
+        for replica in self.partitions.all() {
+            // Offline and closed ones have nothing to compact.
+            let Ok(log) = replica.log() else { continue };
+            let Ok(Some(found)) = log.compactable(now_ms, replica.high_watermark()) else {
+                continue;
+            };
+            dirty_ratio_max = dirty_ratio_max.max(found.dirty_ratio());
+            let pauses = self
+                .failing
+                .get(&(replica.topic_id(), replica.index()))
+                .is_some_and(|failure| failure.retry_at > now);
+            if pauses || !found.is_due(&log.config().compaction) {
+                continue;
+            }
+            let due = Due {
+                log: Arc::clone(log),
+                replica,
+                dirty_ratio: found.dirty_ratio(),
+                is_overdue: found.is_overdue,
+            };
+            if most.as_ref().is_none_or(|most| due.rank() > most.rank()) {
+                most = Some(due);
+            }
+        }
+        self.status.lock().dirty_ratio_max = dirty_ratio_max;
+        most
+    }
+
+    fn pass(&mut self, due: &Due, shutdown: &Shutdown) {
+        let partition = due.replica.partition();
+        let key = (due.replica.topic_id(), due.replica.index());
+        let request = CompactionRequest {
+            now_ms: self.clock.wall_ms(),
+            high_watermark: due.replica.high_watermark(),
+            map_bytes_max: self.map_bytes_max,
+        };
+        let mut pace = Paced {
+            throttle: Throttle::new(self.bytes_per_second),
+            clock: self.clock,
+            shutdown,
+        };
+        let began = self.clock.elapsed();
+        match due.log.compact(&request, &mut pace) {
+            Ok(report) => {
+                let took = self.clock.elapsed().saturating_sub(began);
+                tell(&partition.to_string(), &report, took);
+                self.failing.remove(&key);
+                self.status.lock().map_bytes = u64::try_from(report.map_bytes).unwrap_or(u64::MAX);
+            }
+            Err(CompactionError::Stopped) => {}
+            Err(CompactionError::LogChanged) => {
+                tracing::info!(%partition, "log changed while it was compacted, will try again");
+                self.pause(key, partition.to_string(), None);
+            }
+            Err(error) => {
+                let reason = error.to_string();
+                tracing::error!(%partition, reason, "compaction failed, the partition stays as it is");
+                self.pause(key, partition.to_string(), Some(reason));
+            }
+        }
+    }
+
+    /// Leaves a partition alone: until the next round, or after a failure for longer.
+    fn pause(&mut self, key: (TopicId, PartitionIndex), partition: String, reason: Option<String>) {
+        let pause = match reason {
+            Some(_) => FAILURE_PAUSE,
+            None => self.check_interval,
+        };
+        let failure = Failure {
+            partition,
+            reason: reason.unwrap_or_default(),
+            retry_at: self.clock.elapsed() + pause,
+        };
+        self.failing.insert(key, failure);
+    }
+
+    fn forget_deleted(&mut self) {
+        let partitions = &self.partitions;
+        self.failing
+            .retain(|(topic_id, index), _| partitions.get(*topic_id, *index).is_some());
+    }
+
+    fn show(&self) {
+        let mut failing: Vec<_> = self
+            .failing
+            .values()
+            .filter(|failure| !failure.reason.is_empty())
+            .map(|failure| Failing {
+                partition: failure.partition.clone(),
+                reason: failure.reason.clone(),
+            })
+            .collect();
+        failing.sort_by(|a, b| a.partition.cmp(&b.partition));
+        failing.truncate(FAILING_SHOWN_MAX);
+        self.status.lock().failing = failing;
+    }
+}
+
+impl Due {
+    fn rank(&self) -> (bool, Ratio) {
+        (self.is_overdue, self.dirty_ratio)
+    }
+}
+
+fn tell(partition: &str, report: &CompactionReport, took: Duration) {
+    tracing::info!(
+        partition,
+        from = report.from.get(),
+        to = report.to.get(),
+        is_complete = report.is_complete,
+        records_before = report.records_before,
+        records_after = report.records_after,
+        bytes_before = report.bytes_before,
+        bytes_after = report.bytes_after,
+        keys = report.keys,
+        map_bytes = report.map_bytes,
+        took_ms = took.as_millis(),
+        "partition is compacted"
+    );
+}
+
+/// Keeps to the configured rate, and ends with the daemon.
+struct Paced<'a> {
+    throttle: Throttle,
+    clock: Clock,
+    shutdown: &'a Shutdown,
+}
+
+impl Pace for Paced<'_> {
+    fn spent(&mut self, bytes: u64) -> bool {
+        let now = self.clock.elapsed();
+        let until = now + self.throttle.wait_after(bytes, now);
+        while !self.shutdown.has_begun() {
+            let left = until.saturating_sub(self.clock.elapsed());
+            if left.is_zero() {
+                return true;
+            }
+            std::thread::sleep(left.min(NAP_MAX));
+        }
+        false
+    }
+}
