@@ -583,7 +583,7 @@ impl Membership {
     /// The group wants nothing of this member.
     fn stop(&mut self) {
         let error = self.group.identity().last_error.clone();
-        let error = error.unwrap_or_else(|| Error::Closed {
+        let error = error.unwrap_or(Error::Closed {
             what: "membership",
             may_have_been_written: false,
         });
