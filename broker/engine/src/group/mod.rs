@@ -8,12 +8,19 @@
 mod action;
 mod assignment;
 mod assignor;
+mod commit;
 mod config;
+mod consumer;
 mod coordinator;
 mod describe;
 mod event;
+mod forget;
+mod offsets;
 mod refusal;
+mod state;
 mod topics;
+mod turn;
+mod view;
 
 pub use action::{Action, Alive, Outcome, Push, Reply};
 pub use assignment::{Assignment, Holding, PartitionId};

@@ -132,6 +132,14 @@ pub enum Refusal {
         /// Its epoch in the group.
         expected: i32,
     },
+    /// A commit for a partition that another member holds.
+    #[error("member {member_id} does not hold the partition, member {owner} does")]
+    NotHeld {
+        /// The member.
+        member_id: Arc<str>,
+        /// Who holds it.
+        owner: Arc<str>,
+    },
     /// Another member has the name of this static member.
     #[error("instance {instance_id} of group {group_id} is now member {member_id}")]
     FencedInstance {
@@ -184,7 +192,7 @@ impl Refusal {
             Self::FencedEpoch { .. } | Self::Fenced { .. } | Self::StreamReplaced { .. } => {
                 ErrorCode::FencedMemberEpoch
             }
-            Self::StaleEpoch { .. } => ErrorCode::StaleMemberEpoch,
+            Self::StaleEpoch { .. } | Self::NotHeld { .. } => ErrorCode::StaleMemberEpoch,
             Self::FencedInstance { .. } => ErrorCode::FencedInstanceId,
             Self::UnreleasedInstance { .. } => ErrorCode::UnreleasedInstanceId,
             Self::OffsetMetadata { .. } => ErrorCode::OffsetMetadataTooLarge,

@@ -66,6 +66,11 @@ impl Topics {
         self.by_name.get(name)
     }
 
+    /// The name as this value keeps it, where there is a topic of that name.
+    pub(super) fn get_key(&self, name: &str) -> Option<&Arc<str>> {
+        self.by_name.get_key_value(name).map(|(name, _)| name)
+    }
+
     /// The topic of an id, with its name.
     #[must_use]
     pub fn by_id(&self, id: TopicId) -> Option<(&Arc<str>, &Topic)> {

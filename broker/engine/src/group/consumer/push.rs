@@ -1,0 +1,69 @@
+//! What members with a stream are told, and what they say that they did.
+
+use std::sync::Arc;
+
+use millstream_proto::group_record::GroupRecord;
+
+use super::member::Link;
+use crate::group::{Action, Owned, Push, turn::Turn};
+
+/// Tells every member with a stream what it is to hold, where that or its epoch changed since it was
+/// told last, and in any case where its stream is new.
+pub(super) fn push_all(turn: &mut Turn<'_>) {
+    let group_id = Arc::clone(&turn.group_id);
+    let Some(group) = turn.consumers() else {
+        return;
+    };
+    let newest = group.rebalances().pop();
+    let reason = newest.map_or_else(|| Arc::from(""), |rebalance| rebalance.reason);
+    let mut pushes = Vec::new();
+    for (member_id, member) in &mut group.members {
+        let (member_epoch, assignment) = (member.epoch(), member.assigned());
+        let Link::Stream(stream) = &mut member.link else {
+            continue;
+        };
+        let told = stream.pushed.as_ref();
+        if told.is_some_and(|(epoch, told)| *epoch == member_epoch && *told == assignment) {
+            continue;
+        }
+        stream.sequence += 1;
+        stream.pushed = Some((member_epoch, assignment.clone()));
+        pushes.push(Push {
+            member: crate::group::MemberRef {
+                group_id: Arc::clone(&group_id),
+                member_id: Arc::clone(member_id),
+            },
+            stream: stream.id,
+            sequence: stream.sequence,
+            member_epoch,
+            assignment,
+            reason: Arc::clone(&reason),
+        });
+    }
+    for push in pushes {
+        turn.act(Action::Push(push));
+    }
+}
+
+/// Takes in what a member says that it holds: what it was to give up and does not hold any more is
+/// free. An answer to an earlier push than the newest frees nothing, since the newest may have given
+/// the partition back.
+pub(super) fn acknowledge(turn: &mut Turn<'_>, member_id: &Arc<str>, owned: &Owned) {
+    let key = turn.member_key(member_id);
+    let Some(member) = turn.consumers().and_then(|g| g.members.get_mut(member_id)) else {
+        return;
+    };
+    if let (Link::Stream(stream), Some(answered)) = (&member.link, owned.sequence)
+        && answered != stream.sequence
+    {
+        return;
+    }
+    let mut current = member.current.clone();
+    current
+        .pending_revocation
+        .retain(|partition, _| owned.partitions.contains(partition));
+    if current != member.current {
+        let value = current.value(&member.target);
+        turn.write(GroupRecord::CurrentMember(key, Some(value)));
+    }
+}

@@ -1,0 +1,87 @@
+//! [`Turn`]: one event in one group. Records are applied to the group as they are written, so every
+//! later step of the turn sees them; nothing but a record changes what a group will be after a restart.
+
+use std::sync::Arc;
+
+use millstream_proto::group_record::{GroupRecord, MemberKey};
+
+use super::{
+    Action, Config, MemberRef, Now, Outcome, Refusal, Reply, Ticket, Topics,
+    consumer::ConsumerGroup,
+    state::{Group, Kind},
+};
+
+/// One event in one group.
+pub(super) struct Turn<'a> {
+    pub(super) config: &'a Config,
+    pub(super) topics: &'a Topics,
+    pub(super) now: Now,
+    pub(super) group_id: Arc<str>,
+    pub(super) group: &'a mut Group,
+    /// Whether the coordinator has room for this group; it has for one that exists.
+    pub(super) has_room: bool,
+    pub(super) outcome: &'a mut Outcome,
+}
+
+impl Turn<'_> {
+    /// Applies a record, and has it appended.
+    pub(super) fn write(&mut self, record: GroupRecord) {
+        self.group.replay(&record);
+        self.outcome.records.push(record);
+    }
+
+    pub(super) fn reply(&mut self, ticket: Ticket, reply: Reply) {
+        self.outcome.replies.push((ticket, reply));
+    }
+
+    pub(super) fn answer(&mut self, ticket: Ticket, result: Result<Reply, Refusal>) {
+        self.reply(ticket, result.unwrap_or_else(Reply::Refused));
+    }
+
+    pub(super) fn act(&mut self, action: Action) {
+        self.outcome.actions.push(action);
+    }
+
+    /// The group as one of consumers.
+    pub(super) fn consumers(&mut self) -> Option<&mut ConsumerGroup> {
+        match &mut self.group.kind {
+            Kind::Consumer(group) => Some(group),
+            Kind::Simple | Kind::Classic(_) => None,
+        }
+    }
+
+    pub(super) fn member_ref(&self, member_id: &Arc<str>) -> MemberRef {
+        MemberRef {
+            group_id: Arc::clone(&self.group_id),
+            member_id: Arc::clone(member_id),
+        }
+    }
+
+    pub(super) fn member_key(&self, member_id: &str) -> MemberKey {
+        MemberKey {
+            group_id: self.group_id.to_string(),
+            member_id: member_id.to_owned(),
+        }
+    }
+
+    /// The refusal of a group that cannot be begun or changed, `None` where it can.
+    pub(super) fn unfit(&self) -> Option<Refusal> {
+        let bytes = self.group_id.len();
+        if bytes == 0 || bytes > self.config.id_bytes_max {
+            return Some(Refusal::GroupId {
+                found: bytes,
+                max: self.config.id_bytes_max,
+            });
+        }
+        (!self.has_room).then_some(Refusal::TooManyGroups {
+            max: self.config.groups_max,
+        })
+    }
+
+    pub(super) fn unknown_member(&self, member_id: &Arc<str>) -> Refusal {
+        Refusal::UnknownMember {
+            group_id: Arc::clone(&self.group_id),
+            member_id: Arc::clone(member_id),
+        }
+    }
+}
