@@ -158,6 +158,10 @@ fn choose(
 fn bring_near(seats: &mut Seats<'_>) -> bool {
     let mut has_moved = false;
     for (partition, from) in seats.far() {
+        if seats.owner(partition) != Some(from) {
+            // It went elsewhere in an exchange for another one of the list.
+            continue;
+        }
         let near: Vec<&Arc<str>> = seats
             .subscribers(partition.topic_id)
             .iter()

@@ -161,6 +161,11 @@ impl<'a> Seats<'a> {
         has.flatten().copied()
     }
 
+    /// Who has the partition.
+    pub(super) fn owner(&self, partition: PartitionId) -> Option<&'a Arc<str>> {
+        self.owners.get(&partition).copied()
+    }
+
     /// Whether the member was to have the partition before.
     pub(super) fn had(&self, member: &Arc<str>, partition: PartitionId) -> bool {
         let seat = self.seats.get(member);
