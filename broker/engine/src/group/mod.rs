@@ -18,6 +18,8 @@ mod forget;
 mod offsets;
 mod refusal;
 mod state;
+#[cfg(test)]
+mod tests;
 mod topics;
 mod turn;
 mod view;

@@ -11,6 +11,7 @@
 //!    that helps and leaves the loads as even as they are.
 
 use std::{
+    cmp::Reverse,
     collections::{BTreeMap, BTreeSet, VecDeque},
     sync::Arc,
 };
@@ -127,7 +128,7 @@ fn walk_back<'a>(
     chain
 }
 
-/// Which partition to hand over: one whose move costs least.
+/// Which partition to hand over: the last one of those whose move costs least.
 fn choose(
     seats: &Seats<'_>,
     from: &Arc<str>,
@@ -150,7 +151,9 @@ fn choose(
             Preference::Unmoved => (u8::from(leaves_home), distance),
         }
     };
-    seats.of_topic(from, topic).min_by_key(cost)
+    seats
+        .of_topic(from, topic)
+        .max_by_key(|partition| Reverse(cost(partition)))
 }
 
 /// Brings partitions near their members by moves and exchanges that leave the loads as they are.

@@ -20,8 +20,6 @@ mod rebalance;
 mod reconcile;
 mod regex;
 mod stream;
-#[cfg(test)]
-mod tests;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
