@@ -132,10 +132,12 @@ fn a_member_that_joins_anew_under_its_id_keeps_what_it_was_assigned() {
     ));
 }
 
+type Change<'a> = &'a dyn Fn(&mut Heartbeat);
+
 #[test]
 fn what_is_out_of_bounds_is_refused() {
     let long = "x".repeat(256);
-    let with = |change: &dyn Fn(&mut Heartbeat)| {
+    let with = |change: Change<'_>| {
         let mut heartbeat = join("m1", 1);
         change(&mut heartbeat);
         Bench::new()
@@ -143,7 +145,7 @@ fn what_is_out_of_bounds_is_refused() {
             .expect_err("refused")
             .to_string()
     };
-    let cases: [(&dyn Fn(&mut Heartbeat), &str); 9] = [
+    let cases: [(Change<'_>, &str); 9] = [
         (
             &|h| h.member.member_id = Arc::from(""),
             "member id is empty",
