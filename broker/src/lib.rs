@@ -2,8 +2,8 @@
 //!
 //! Imports go one way, each of what is to its right:
 //! `main > server > listener > service > coordinator > maintenance > partition > replication >
-//! quorum > (engine, log)`. `config`, `clock`, `error`, `health`, `metrics` and `shutdown` import none
-//! of these and may be used by all of them.
+//! quorum > (engine, log)`. `config`, `clock`, `error`, `health`, `metrics`, `shutdown` and `uuid` import
+//! none of these and may be used by all of them.
 
 #[cfg(not(target_os = "linux"))]
 compile_error!(
@@ -13,6 +13,7 @@ compile_error!(
 pub mod args;
 pub mod clock;
 pub mod config;
+pub mod coordinator;
 pub mod directory;
 pub mod error;
 pub mod health;
@@ -27,4 +28,5 @@ pub mod runtime;
 pub mod server;
 pub mod service;
 pub mod shutdown;
+pub mod uuid;
 pub mod version;

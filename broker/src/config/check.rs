@@ -1,6 +1,6 @@
 //! What no single key can see: values that make no sense, alone or together.
 
-use super::{Config, HostPort, KEYS, load::Loaded};
+use super::{Config, HostPort, KEYS, Value, load::Loaded};
 use crate::error::Refusal;
 
 /// Keys that must not be zero.
@@ -37,6 +37,24 @@ const NOT_ZERO: &[&str] = &[
     "log.recovery_point_bytes",
     "log.idle_timeout",
     "log.producer_id_expiration",
+    "groups.offsets_topic_partitions",
+    "groups.offsets_expiry_check_interval",
+    "groups.offsets_expired_at_once_max",
+    "groups.groups_per_partition_max",
+    "groups.members_max",
+    "groups.session_timeout",
+    "groups.rebalance_timeout",
+    "groups.heartbeat_interval",
+    "groups.subscription_topics_max",
+    "groups.regex_program_bytes_max",
+    "groups.id_bytes_max",
+    "groups.member_answers_max",
+    "groups.commit_stream_requests_max",
+    "groups.commit_stream_offsets_max",
+    "groups.load_threads",
+    "groups.reload_backoff",
+    "groups.lag_sample_interval",
+    "groups.lag_samples_max",
     "metadata.snapshot_bytes",
     "metadata.proposals_queued_max",
     "metadata.producer_id_block",
@@ -52,6 +70,7 @@ pub(super) fn check(loaded: &Loaded) -> Vec<Refusal> {
     not_zero(loaded, &mut problems);
     ranges(&loaded.config, &mut problems);
     addresses(&loaded.config, &mut problems);
+    groups(&loaded.config, &mut problems);
     problems
 }
 
@@ -104,6 +123,42 @@ fn ranges(config: &Config, problems: &mut Vec<Refusal>) {
             format!("topics.partitions is {found}, limits.partitions_per_topic_max allows {max}"),
             "lower the one or raise the other",
         );
+    }
+}
+
+fn groups(config: &Config, problems: &mut Vec<Refusal>) {
+    let groups = &config.groups;
+    for (name, min, default, max) in [
+        (
+            "session_timeout",
+            groups.session_timeout_min,
+            groups.session_timeout,
+            groups.session_timeout_max,
+        ),
+        (
+            "rebalance_timeout",
+            groups.rebalance_timeout_min,
+            groups.rebalance_timeout,
+            groups.rebalance_timeout_max,
+        ),
+    ] {
+        if !(min..=max).contains(&default) {
+            let [min, default, max] = [min, default, max].map(|value| value.to_toml());
+            problems.push(Refusal::new(
+                format!("groups.{name} is {default}, expected {min} to {max}"),
+                format!("these are groups.{name}_min and groups.{name}_max"),
+            ));
+        }
+    }
+    if groups.offsets_topic_partitions > config.limits.partitions_per_topic_max {
+        let found = groups.offsets_topic_partitions;
+        let max = config.limits.partitions_per_topic_max;
+        problems.push(Refusal::new(
+            format!(
+                "groups.offsets_topic_partitions is {found}, limits.partitions_per_topic_max allows {max}"
+            ),
+            "lower the one or raise the other",
+        ));
     }
 }
 

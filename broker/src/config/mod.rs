@@ -12,6 +12,7 @@ pub mod value;
 
 use std::{path::PathBuf, time::Duration};
 
+use millstream_engine::group::AssignorName;
 use topic::TopicConfig;
 use value::{ByteSize, HostPort, LogFormat, LogLevel, Value};
 
@@ -221,6 +222,68 @@ sections! {
         proposals_queued_max: u32 = 1_024;
         /// Producer ids that are made durable at a time.
         producer_id_block: u32 = 1_000;
+    }
+
+    /// Consumer groups and their committed offsets. Each bound has a metric.
+    groups "groups" Groups {
+        /// Partitions of the topic __consumer_offsets; fixed once the first group has created it.
+        offsets_topic_partitions: u32 = 50;
+        /// How long committed offsets outlive the last use of their group.
+        offsets_retention: Duration = Duration::from_hours(7 * 24);
+        /// How often offsets are looked at for whether they expired.
+        offsets_expiry_check_interval: Duration = Duration::from_mins(10);
+        /// Expired offsets that are deleted at a time.
+        offsets_expired_at_once_max: u32 = 1_000;
+        /// Text beside a committed offset.
+        offset_metadata_bytes_max: ByteSize = ByteSize::kib(4);
+        /// Groups of one partition of __consumer_offsets.
+        groups_per_partition_max: u32 = 100_000;
+        /// Members of one group.
+        members_max: u32 = 1_000;
+        /// How long a member may be silent that does not say so itself.
+        session_timeout: Duration = Duration::from_secs(45);
+        /// Shortest session that a member may ask for.
+        session_timeout_min: Duration = Duration::from_secs(1);
+        /// Longest session that a member may ask for.
+        session_timeout_max: Duration = Duration::from_mins(30);
+        /// How long a member may take to give up partitions that does not say so itself.
+        rebalance_timeout: Duration = Duration::from_mins(5);
+        /// Shortest such time that a member may ask for.
+        rebalance_timeout_min: Duration = Duration::from_secs(1);
+        /// Longest such time that a member may ask for.
+        rebalance_timeout_max: Duration = Duration::from_hours(1);
+        /// How often a member shows that it is alive; three times a session where that is shorter.
+        heartbeat_interval: Duration = Duration::from_secs(5);
+        /// How long a member whose stream broke may take to come back, if its session is longer.
+        reconnect_grace: Duration = Duration::from_secs(1);
+        /// uniform, range or sticky: for groups whose members name none.
+        assignor: AssignorName = AssignorName::Uniform;
+        /// Topics that one member may name.
+        subscription_topics_max: u32 = 1_000;
+        /// Regular expression that one member may subscribe with.
+        regex_bytes_max: ByteSize = ByteSize(1_000);
+        /// Memory of such an expression once it is compiled.
+        regex_program_bytes_max: ByteSize = ByteSize::mib(1);
+        /// Id of a group, member, instance, rack or client.
+        id_bytes_max: ByteSize = ByteSize(255);
+        /// Rebalances that a group remembers.
+        rebalances_kept: u16 = 16;
+        /// Answers that wait for a member to read them; then its stream is broken.
+        member_answers_max: u32 = 64;
+        /// Commits of one stream that wait to be durable; then it is not read until some are.
+        commit_stream_requests_max: u32 = 256;
+        /// Offsets in these.
+        commit_stream_offsets_max: u32 = 10_000;
+        /// Partitions of __consumer_offsets that are loaded at once.
+        load_threads: u16 = 2;
+        /// How long after a failure a partition of __consumer_offsets is loaded again; longer each time.
+        reload_backoff: Duration = Duration::from_secs(1);
+        /// How often the ends of logs are looked at to tell lag in time.
+        lag_sample_interval: Duration = Duration::from_secs(1);
+        /// Such samples that are kept of a partition; older ones are thinned out.
+        lag_samples_max: u16 = 64;
+        /// Metrics of lag, one per group and topic; further groups have none.
+        lag_metrics_max: u32 = 1_000;
     }
 
     /// What the daemon logs about itself, on standard error.

@@ -5,6 +5,8 @@
 
 use std::{fmt, path::PathBuf, time::Duration};
 
+use millstream_engine::group::AssignorName;
+
 /// Something a key can hold.
 pub trait Value: Sized + Clone + PartialEq {
     /// What the key expects, for messages: "a size like \"64MiB\"".
@@ -268,6 +270,18 @@ impl Value for Option<HostPort> {
     fn to_toml(&self) -> String {
         self.as_ref()
             .map_or_else(|| "\"\"".to_owned(), HostPort::to_toml)
+    }
+}
+
+impl Value for AssignorName {
+    const EXPECTED: &'static str = "\"uniform\", \"range\" or \"sticky\"";
+
+    fn from_text(text: &str) -> Option<Self> {
+        Self::parse(text)
+    }
+
+    fn to_toml(&self) -> String {
+        format!("\"{}\"", self.as_str())
     }
 }
 

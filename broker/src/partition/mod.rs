@@ -17,6 +17,7 @@ pub mod registry;
 pub mod replica;
 pub mod replica_config;
 pub mod wakeups;
+pub mod watcher;
 
 pub use append_gate::AppendGate;
 pub use error::{AckLost, PartitionError};
@@ -26,3 +27,4 @@ pub use registry::Partitions;
 pub use replica::{AcksWanted, Appending, Isolation, Offsets, Replica};
 pub use replica_config::ReplicaConfig;
 pub use wakeups::{Parked, Wakeups};
+pub use watcher::ReplicaWatcher;

@@ -8,7 +8,7 @@
 use std::{
     collections::{BTreeSet, HashMap},
     sync::{
-        Arc, Mutex, MutexGuard, Weak,
+        Arc, Mutex, MutexGuard, OnceLock, Weak,
         atomic::{AtomicI64, Ordering},
     },
 };
@@ -25,8 +25,8 @@ use millstream_proto::{BrokerId, LeaderEpoch, Offset, PartitionIndex, TopicId, T
 use tokio::sync::oneshot;
 
 use super::{
-    AckLost, Parked, PartitionError, PendingAck, ReplicaConfig, Wakeups, pending_ack::AckResult,
-    wakeups::ParkedReads,
+    AckLost, Parked, PartitionError, PendingAck, ReplicaConfig, ReplicaWatcher, Wakeups,
+    pending_ack::AckResult, wakeups::ParkedReads,
 };
 use crate::quorum::PartitionImage;
 
@@ -93,6 +93,7 @@ pub struct Replica {
     log: Option<Arc<PartitionLog>>,
     this: Weak<Self>,
     high_watermark: AtomicI64,
+    watcher: OnceLock<Weak<dyn ReplicaWatcher>>,
     inner: Mutex<Inner>,
 }
 
@@ -170,6 +171,7 @@ impl Replica {
             log,
             this: Weak::clone(this),
             high_watermark: AtomicI64::new(0),
+            watcher: OnceLock::new(),
             inner: Mutex::new(Inner {
                 status,
                 next_ticket: 0,
@@ -240,14 +242,7 @@ impl Replica {
         batch: Bytes,
         appending: &Appending,
     ) -> Result<(Appended, Option<PendingAck>), PartitionError> {
-        let leader_epoch = self.admit(appending)?;
-        let log = self.log.as_ref().ok_or(PartitionError::Closed)?;
-        let context = AppendContext {
-            leader_epoch,
-            now_ms: appending.now_ms,
-            origin: Origin::Client,
-        };
-        let appended = log.append(batch, &context)?;
+        let appended = self.append_as(Origin::Client, batch, appending)?;
         let ack = match appending.acks {
             AcksWanted::All => Some(self.wait_for(&appended, Acks::All)),
             AcksWanted::Leader => Some(self.wait_for(&appended, Acks::Leader)),
@@ -257,6 +252,52 @@ impl Replica {
             }
         };
         Ok((appended, ack))
+    }
+
+    /// Appends one batch of a coordinator of this broker on the caller's thread, also where the disk
+    /// is full as long as its reserve lasts. Its end is safe once the high watermark reaches it, which
+    /// the watcher hears of.
+    ///
+    /// # Errors
+    /// Nothing was appended, unless the log says that it may have been.
+    pub fn append_own(&self, batch: Bytes, now_ms: i64) -> Result<Appended, PartitionError> {
+        let appending = Appending {
+            acks: AcksWanted::All,
+            leader_epoch: None,
+            now_ms,
+        };
+        let appended = self.append_as(Origin::Coordinator, batch, &appending)?;
+        self.progressed();
+        Ok(appended)
+    }
+
+    fn append_as(
+        &self,
+        origin: Origin,
+        batch: Bytes,
+        appending: &Appending,
+    ) -> Result<Appended, PartitionError> {
+        let leader_epoch = self.admit(appending)?;
+        let log = self.log.as_ref().ok_or(PartitionError::Closed)?;
+        let context = AppendContext {
+            leader_epoch,
+            now_ms: appending.now_ms,
+            origin,
+        };
+        Ok(log.append(batch, &context)?)
+    }
+
+    /// Says who hears of this replica from now on; only the first caller is heard.
+    pub fn watch(&self, watcher: Weak<dyn ReplicaWatcher>) {
+        // There is one coordinator a partition, for as long as the replica lives.
+        let _ = self.watcher.set(watcher);
+    }
+
+    /// No lock may be held.
+    fn tell_watcher(&self) {
+        if let Some(watcher) = self.watcher.get().and_then(Weak::upgrade) {
+            watcher.changed();
+        }
     }
 
     fn admit(&self, appending: &Appending) -> Result<LeaderEpoch, PartitionError> {
@@ -286,9 +327,7 @@ impl Replica {
         inner.pending.insert(ticket, answer);
         let moved = self.feed(&mut inner, Event::LocalProgress(progress));
         let moved = self.feed(&mut inner, Event::AckWanted { ticket, end, acks }) || moved;
-        let woken = self.readers_to_wake(&mut inner, moved);
-        drop(inner);
-        woken.wake();
+        self.wake_readers(inner, moved);
         PendingAck::waiting(receiver, ticket, Weak::clone(&self.this))
     }
 
@@ -408,9 +447,7 @@ impl Replica {
         }
         if let Ok(mut inner) = self.serving() {
             let moved = self.feed(&mut inner, Event::RulesChanged(config.rules));
-            let woken = self.readers_to_wake(&mut inner, moved);
-            drop(inner);
-            woken.wake();
+            self.wake_readers(inner, moved);
         }
     }
 
@@ -448,9 +485,7 @@ impl Replica {
             return;
         };
         let moved = self.feed(&mut inner, Event::LocalProgress(progress));
-        let woken = self.readers_to_wake(&mut inner, moved);
-        drop(inner);
-        woken.wake();
+        self.wake_readers(inner, moved);
     }
 
     fn log_progress(&self) -> Progress {
@@ -494,6 +529,16 @@ impl Replica {
         moved
     }
 
+    /// Gives the lock back, then tells everybody who can see what moved.
+    fn wake_readers(&self, mut inner: MutexGuard<'_, Inner>, high_watermark_moved: bool) {
+        let woken = self.readers_to_wake(&mut inner, high_watermark_moved);
+        drop(inner);
+        woken.wake();
+        if high_watermark_moved {
+            self.tell_watcher();
+        }
+    }
+
     /// Takes out the parked reads if anything they can see moved.
     fn readers_to_wake(&self, inner: &mut Inner, high_watermark_moved: bool) -> ParkedReads {
         let high_watermark = self.high_watermark();
@@ -532,6 +577,7 @@ impl Replica {
             let _ = answer.send(Err(lost.clone()));
         }
         parked.wake();
+        self.tell_watcher();
     }
 
     /// The state, if the partition serves.

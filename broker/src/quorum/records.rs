@@ -55,6 +55,21 @@ pub struct PartitionRegistration {
     pub partition_epoch: i32,
 }
 
+impl PartitionRegistration {
+    /// A new partition that one broker holds.
+    #[must_use]
+    pub fn sole(partition: PartitionIndex, broker: BrokerId) -> Self {
+        Self {
+            partition,
+            replicas: vec![broker],
+            in_sync: vec![broker],
+            leader: Some(broker),
+            leader_epoch: LeaderEpoch(0),
+            partition_epoch: 0,
+        }
+    }
+}
+
 /// More partitions for a topic.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PartitionsAdded {

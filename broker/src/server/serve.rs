@@ -28,6 +28,7 @@ use crate::{
         Config,
         load::{Loaded, Source},
     },
+    coordinator::{self, GroupCoordinators},
     directory::{Directory, Identity},
     error::Refusal,
     health::{Health, Phase},
@@ -120,8 +121,9 @@ impl Server {
         core.register(&quorum, registered)?;
         core.follow(&quorum, &partitions)?;
         let counts = Arc::new(ConnectionCounts::default());
+        let groups = core.start_groups(&quorum, &partitions);
         core.register_figures(&quorum, &partitions, &counts);
-        let services = core.services(&quorum, &partitions, &storage.identity);
+        let services = core.services(&quorum, &partitions, groups, &storage.identity);
         let native = core.serve_native(listeners.native, services, counts)?;
         let server = Self {
             core,
@@ -302,6 +304,24 @@ impl Core {
         Ok(())
     }
 
+    /// Loads the coordinators of groups in the background.
+    fn start_groups(
+        &self,
+        quorum: &Arc<LocalQuorum>,
+        partitions: &Arc<Partitions>,
+    ) -> Arc<GroupCoordinators> {
+        let dependencies = coordinator::Dependencies {
+            clock: self.clock,
+            quorum: Arc::clone(quorum) as Arc<dyn MetadataQuorum>,
+            partitions: Arc::clone(partitions),
+            control: self.control.handle().clone(),
+        };
+        let groups = GroupCoordinators::new(&self.config, dependencies);
+        self.control
+            .spawn(Arc::clone(&groups).run(self.shutdown.clone()));
+        groups
+    }
+
     fn register_figures(
         &self,
         quorum: &Arc<LocalQuorum>,
@@ -324,6 +344,7 @@ impl Core {
         &self,
         quorum: &Arc<LocalQuorum>,
         partitions: &Arc<Partitions>,
+        groups: Arc<GroupCoordinators>,
         identity: &Identity,
     ) -> Arc<Services> {
         Services::new(Dependencies {
@@ -332,6 +353,7 @@ impl Core {
             clock: self.clock,
             quorum: Arc::clone(quorum) as Arc<dyn MetadataQuorum>,
             partitions: Arc::clone(partitions),
+            groups,
             identity: cluster::Identity {
                 cluster_id: identity.cluster_id_text(),
                 directory_id: identity.directory_id_text(),

@@ -11,7 +11,7 @@ use crate::{
     directory::{Directory, Identity},
     error::Refusal,
     quorum::{MetadataImage, MetadataLog, MetadataLogOptions, OpenError},
-    version,
+    uuid, version,
 };
 
 /// An open data directory.
@@ -100,8 +100,8 @@ fn open_metadata(
 fn claim(directory: &Directory, node_id: BrokerId) -> Result<Identity, Refusal> {
     let identity = Identity {
         node_id,
-        cluster_id: uuid(rand::random()),
-        directory_id: uuid(rand::random()),
+        cluster_id: uuid::random(),
+        directory_id: uuid::random(),
     };
     directory.claim(&identity)?;
     tracing::info!(
@@ -110,12 +110,6 @@ fn claim(directory: &Directory, node_id: BrokerId) -> Result<Identity, Refusal> 
         "created the data directory"
     );
     Ok(identity)
-}
-
-/// Marks random bytes as a UUID of version 4 (RFC 9562).
-fn uuid(random: u128) -> [u8; 16] {
-    let version = (random & !(0xf << 76)) | (4 << 76);
-    ((version & !(3 << 62)) | (2 << 62)).to_be_bytes()
 }
 
 fn refusal(error: &OpenError) -> Refusal {
@@ -134,17 +128,4 @@ fn refusal(error: &OpenError) -> Refusal {
 /// The data directory as an absolute path, for messages that outlive the working directory.
 pub(super) fn absolute(path: &Path) -> std::path::PathBuf {
     std::path::absolute(path).unwrap_or_else(|_| path.to_path_buf())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn ids_are_uuids_of_version_4() {
-        for random in [0, u128::MAX, 0x1234_5678_9abc_def0_1234_5678_9abc_def0] {
-            let bytes = uuid(random);
-            assert_eq!((bytes[6] >> 4, bytes[8] >> 6), (4, 2));
-        }
-    }
 }

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!   listener/grpc ─┐
-//!   (listener/...) ┴─► Services ─► partition, quorum
+//!   (listener/...) ┴─► Services ─► coordinator, partition, quorum
 //! ```
 //!
 //! Nothing here knows a wire format: requests and answers are plain structs, a refusal is a
@@ -14,6 +14,7 @@ pub mod configs;
 pub mod context;
 pub mod error;
 pub mod fetch;
+pub mod groups;
 pub mod in_flight;
 pub mod offsets;
 pub mod produce;
@@ -28,10 +29,11 @@ pub use error::ServiceError;
 use crate::{
     clock::Clock,
     config::Config,
+    coordinator::{GroupCoordinators, OFFSETS_TOPIC},
     partition::{Partitions, Replica},
     quorum::MetadataQuorum,
 };
-use millstream_proto::{PartitionIndex, TopicId};
+use millstream_proto::{ErrorCode, PartitionIndex, TopicId};
 
 /// Everything that the services stand on.
 #[derive(Debug)]
@@ -46,6 +48,8 @@ pub struct Dependencies {
     pub quorum: Arc<dyn MetadataQuorum>,
     /// The replicas of this broker.
     pub partitions: Arc<Partitions>,
+    /// The coordinators of this broker.
+    pub groups: Arc<GroupCoordinators>,
     /// Who this broker is.
     pub identity: cluster::Identity,
 }
@@ -58,6 +62,7 @@ pub struct Services {
     clock: Clock,
     quorum: Arc<dyn MetadataQuorum>,
     partitions: Arc<Partitions>,
+    groups: Arc<GroupCoordinators>,
     identity: cluster::Identity,
     producer_ids: producer_ids::Blocks,
     in_flight: in_flight::InFlightBytes,
@@ -73,6 +78,7 @@ impl Services {
             clock,
             quorum,
             partitions,
+            groups,
             identity,
         } = dependencies;
         let in_flight = in_flight::InFlightBytes::new(config.limits.in_flight_bytes_max);
@@ -82,6 +88,7 @@ impl Services {
             clock,
             quorum,
             partitions,
+            groups,
             identity,
             producer_ids: producer_ids::Blocks::default(),
             in_flight,
@@ -102,6 +109,21 @@ impl Services {
         self.partitions
             .get(topic_id, partition)
             .ok_or_else(|| self.unknown_partition(topic_id, partition))
+    }
+
+    /// Refuses what only coordinators may do to the topic that they keep their state in.
+    ///
+    /// # Errors
+    /// It is that topic.
+    fn refuse_own_topic(name: &str, what: &str) -> Result<(), ServiceError> {
+        if name != OFFSETS_TOPIC {
+            return Ok(());
+        }
+        Err(ServiceError::new(
+            ErrorCode::InvalidTopicException,
+            format!("topic {name} is the broker's own, {what}"),
+            "commit and delete offsets with millstream offsets, delete groups with millstream groups",
+        ))
     }
 
     /// Says whether it is the topic or the partition that does not exist.

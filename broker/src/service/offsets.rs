@@ -74,6 +74,8 @@ impl Services {
         before: Option<Offset>,
     ) -> Result<Offset, ServiceError> {
         let replica = self.replica(topic_id, partition)?;
+        let topic = replica.partition().topic.as_str();
+        Self::refuse_own_topic(topic, "its records are not deleted from outside")?;
         on_blocking_pool(replica, move |replica| replica.delete_records(before)).await
     }
 }

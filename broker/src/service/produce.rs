@@ -159,6 +159,8 @@ impl Services {
 
     fn prepare(&self, request: &ProduceRequest) -> Result<(Arc<Replica>, Appending), ServiceError> {
         let replica = self.replica(request.topic_id, request.partition)?;
+        let topic = replica.partition().topic.as_str();
+        Self::refuse_own_topic(topic, "nobody may produce to it")?;
         refuse_transactions(&request.batch)?;
         let appending = Appending {
             acks: request.acks,

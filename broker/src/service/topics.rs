@@ -14,6 +14,7 @@ use crate::{
         MetadataImage, MetadataRecord, PartitionImage, PartitionRegistration, PartitionsAdded,
         TopicCreated, TopicDeleted, TopicImage,
     },
+    uuid,
 };
 
 /// A topic to create.
@@ -115,6 +116,7 @@ impl Services {
         validate_only: bool,
     ) -> Result<CreatedTopic, ServiceError> {
         let name = TopicName::new(&topic.name).map_err(|error| ServiceError::topic_name(&error))?;
+        Self::refuse_own_topic(&name.collision_key(), "the first group creates it")?;
         let image = self.quorum.image();
         check_name_is_free(&name, &image)?;
         let partitions = self.partitions_wanted(topic.partitions)?;
@@ -130,7 +132,7 @@ impl Services {
         if validate_only {
             return Ok(created);
         }
-        let topic_id = TopicId::from_bytes(random_uuid());
+        let topic_id = TopicId::from_bytes(uuid::random());
         let record = MetadataRecord::TopicCreated(TopicCreated {
             name,
             topic_id,
@@ -156,6 +158,7 @@ impl Services {
         name: &str,
         validate_only: bool,
     ) -> Result<TopicId, ServiceError> {
+        Self::refuse_own_topic(name, "it is not deleted")?;
         let topic_id = self.topic_named(name)?.topic_id;
         if !validate_only {
             let record = MetadataRecord::TopicDeleted(TopicDeleted { topic_id });
@@ -178,6 +181,7 @@ impl Services {
         total: i32,
         validate_only: bool,
     ) -> Result<(), ServiceError> {
+        Self::refuse_own_topic(name, "its number of partitions is fixed")?;
         let topic = self.topic_named(name)?;
         let existing = topic.partitions.len();
         let image = self.quorum.image();
@@ -362,14 +366,7 @@ impl Services {
     fn registrations(&self, first: usize, count: usize) -> Vec<PartitionRegistration> {
         let local = self.partitions.local();
         let indexes = (first..first.saturating_add(count)).filter_map(|i| i32::try_from(i).ok());
-        let registration = |index| PartitionRegistration {
-            partition: PartitionIndex(index),
-            replicas: vec![local],
-            in_sync: vec![local],
-            leader: Some(local),
-            leader_epoch: LeaderEpoch(0),
-            partition_epoch: 0,
-        };
+        let registration = |index| PartitionRegistration::sole(PartitionIndex(index), local);
         indexes.map(registration).collect()
     }
 
@@ -456,26 +453,4 @@ fn describe_log(replica: &Replica) -> Result<PartitionLogDescription, ServiceErr
         size_bytes: log.size_bytes(),
         segments: log.segment_count(),
     })
-}
-
-/// A random UUID, version 4, that is none of those Kafka reserves (all but zero).
-fn random_uuid() -> [u8; 16] {
-    let mut bytes: [u8; 16] = rand::random();
-    let [.., version, _, variant, _, _, _, _, _, _, _] = &mut bytes;
-    *version = (*version & 0x0f) | 0x40;
-    *variant = (*variant & 0x3f) | 0x80;
-    bytes
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn topic_ids_are_uuids_of_version_4() {
-        let bytes = random_uuid();
-        assert_eq!(bytes[6] >> 4, 4);
-        assert_eq!(bytes[8] >> 6, 2);
-        assert_ne!(bytes, random_uuid());
-    }
 }

@@ -5,6 +5,7 @@ use std::{net::SocketAddr, path::Path, sync::Arc, time::Duration};
 use millstream_broker::{
     clock::Clock,
     config::Config,
+    coordinator::{self, GroupCoordinators},
     listener::grpc::{self, ConnectionCounts},
     partition::{AppendGate, Partitions},
     quorum::{
@@ -31,6 +32,7 @@ pub(crate) struct Broker {
     shutdown: Shutdown,
     serving: JoinHandle<()>,
     following: JoinHandle<()>,
+    coordinating: JoinHandle<()>,
 }
 
 impl Broker {
@@ -50,18 +52,30 @@ impl Broker {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("binds");
         let address = listener.local_addr().expect("bound");
         register(&quorum, address).await;
+        let clock = Clock::new();
+        let shutdown = Shutdown::new();
+        let groups = GroupCoordinators::new(
+            &config,
+            coordinator::Dependencies {
+                clock,
+                quorum: Arc::clone(&quorum) as Arc<dyn MetadataQuorum>,
+                partitions: Arc::clone(&partitions),
+                control: tokio::runtime::Handle::current(),
+            },
+        );
+        let coordinating = tokio::spawn(Arc::clone(&groups).run(shutdown.clone()));
         let services = Services::new(Dependencies {
             config: Arc::new(config),
             sources: Default::default(),
-            clock: Clock::new(),
+            clock,
             quorum: Arc::clone(&quorum) as Arc<dyn MetadataQuorum>,
             partitions: Arc::clone(&partitions),
+            groups,
             identity: Identity {
                 cluster_id: "test-cluster".into(),
                 directory_id: "test-directory".into(),
             },
         });
-        let shutdown = Shutdown::new();
         let counts = Arc::new(ConnectionCounts::default());
         let serving = tokio::spawn({
             let (shutdown, counts) = (shutdown.clone(), Arc::clone(&counts));
@@ -81,6 +95,7 @@ impl Broker {
             shutdown,
             serving,
             following,
+            coordinating,
         }
     }
 
@@ -93,6 +108,7 @@ impl Broker {
     pub(crate) async fn stop(self) {
         self.begin_shutdown();
         self.serving.await.expect("server ends");
+        self.coordinating.await.expect("coordinators end");
         self.quorum.close().await;
         self.following.await.expect("follower ends");
         let (partitions, directory) = (self.partitions, self.directory);
@@ -108,6 +124,7 @@ impl Broker {
     pub(crate) async fn stop_unclean(self) {
         self.begin_shutdown();
         self.serving.await.expect("server ends");
+        self.coordinating.await.expect("coordinators end");
         self.quorum.close().await;
         self.following.await.expect("follower ends");
         let directory = self.directory;

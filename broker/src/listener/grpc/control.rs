@@ -4,7 +4,7 @@
 use std::{future::Future, sync::Arc};
 
 use millstream_proto::ErrorCode;
-use tokio::runtime;
+use tokio::{runtime, task::JoinHandle};
 use tonic::{Response, Status};
 
 use super::wire;
@@ -20,6 +20,18 @@ pub(super) struct Control {
 impl Control {
     pub(super) fn new(runtime: runtime::Handle, services: Arc<Services>) -> Self {
         Self { runtime, services }
+    }
+
+    pub(super) fn services(&self) -> &Arc<Services> {
+        &self.services
+    }
+
+    /// Runs a task there.
+    pub(super) fn spawn<T: Send + 'static>(
+        &self,
+        task: impl Future<Output = T> + Send + 'static,
+    ) -> JoinHandle<T> {
+        self.runtime.spawn(task)
     }
 
     /// Runs one call there, until its deadline. When the client goes away the work goes on.

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!   accept ─► tonic ─► produce, fetch           on the data runtime, on the stream's own task
-//!                   └► topics, configs, ...     on the control runtime (control.rs)
+//!                   └► topics, groups, ...      on the control runtime (control.rs)
 //! ```
 //!
 //! Adapters only translate; what is right or wrong is for the services to say. A refusal of one item
@@ -15,6 +15,7 @@ mod configs;
 mod connection;
 mod control;
 mod fetch;
+mod groups;
 mod offsets;
 mod produce;
 mod producer_ids;
@@ -89,6 +90,7 @@ pub async fn serve(
     let incoming = accept::incoming(listener, services.config(), counts, shutdown.clone());
     let produce = produce::ProduceAdapter::new(Arc::clone(&services), shutdown.clone());
     let fetch = fetch::FetchAdapter::new(Arc::clone(&services), shutdown.clone());
+    let groups = groups::GroupAdapter::new(control.clone(), shutdown.clone());
     let router = Server::builder()
         .initial_stream_window_size(STREAM_WINDOW_BYTES)
         .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
@@ -119,6 +121,11 @@ pub async fn serve(
             v1::producer_id_service_server::ProducerIdServiceServer::new(
                 producer_ids::ProducerIdAdapter::new(control.clone()),
             ),
+        )
+        .add_service(
+            v1::group_service_server::GroupServiceServer::new(groups)
+                .max_decoding_message_size(request_bytes_max)
+                .max_encoding_message_size(usize::MAX),
         )
         .add_service(v1::cluster_service_server::ClusterServiceServer::new(
             cluster::ClusterAdapter::new(control),
@@ -155,6 +162,7 @@ macro_rules! for_each_service {
         $reporter.$report::<v1::config_service_server::ConfigServiceServer<configs::ConfigAdapter>>().await;
         $reporter.$report::<v1::offset_service_server::OffsetServiceServer<offsets::OffsetAdapter>>().await;
         $reporter.$report::<v1::producer_id_service_server::ProducerIdServiceServer<producer_ids::ProducerIdAdapter>>().await;
+        $reporter.$report::<v1::group_service_server::GroupServiceServer<groups::GroupAdapter>>().await;
         $reporter.$report::<v1::cluster_service_server::ClusterServiceServer<cluster::ClusterAdapter>>().await;
     };
 }

@@ -1,0 +1,211 @@
+//! [`LagRings`]: how long ago an offset was the end of a partition's log, by samples of that end.
+//!
+//! Only partitions that somebody committed an offset of are sampled. A ring holds, for each end that
+//! was seen, when it was seen last, on the monotonic clock:
+//!
+//! ```text
+//!   end      100     250     400        committed 300: the log passed it after the sample of 250
+//!   last at  t0      t1      t2         and by the one of 400, so it lags since about t1
+//!   ─────────┴───────┴───────┴──► now
+//! ```
+//!
+//! When a ring is full every second sample goes, so old lag is told more coarsely than new.
+
+use std::{
+    collections::{HashMap, VecDeque},
+    sync::{Mutex, PoisonError, RwLock},
+};
+
+use millstream_proto::{Offset, PartitionIndex, TopicId};
+use tokio::sync::Notify;
+
+use crate::partition::Partitions;
+
+/// Fewest samples of a ring: thinning out must leave some.
+const SAMPLES_MIN: usize = 4;
+
+/// The rings of all partitions with commits.
+#[derive(Debug)]
+pub(super) struct LagRings {
+    samples_max: usize,
+    rings: RwLock<HashMap<(TopicId, PartitionIndex), Mutex<Ring>>>,
+    /// Told of the first ring.
+    begun: Notify,
+}
+
+/// Samples of one partition, oldest first; ends and times only grow.
+#[derive(Debug, Default)]
+struct Ring {
+    samples: VecDeque<Sample>,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Sample {
+    end: i64,
+    /// When the log was last seen to end there, in ms of the monotonic clock.
+    last_ms: u64,
+}
+
+impl LagRings {
+    /// No ring yet.
+    pub(super) fn new(samples_max: u16) -> Self {
+        Self {
+            samples_max: usize::from(samples_max).max(SAMPLES_MIN),
+            rings: RwLock::default(),
+            begun: Notify::new(),
+        }
+    }
+
+    /// Takes note that somebody commits offsets of a partition.
+    pub(super) fn note(&self, topic_id: TopicId, partition: PartitionIndex) {
+        let key = (topic_id, partition);
+        let is_known = |rings: &HashMap<_, _>| rings.contains_key(&key);
+        if is_known(&self.rings.read().unwrap_or_else(PoisonError::into_inner)) {
+            return;
+        }
+        let mut rings = self.rings.write().unwrap_or_else(PoisonError::into_inner);
+        let is_first = rings.is_empty();
+        rings.entry(key).or_default();
+        drop(rings);
+        if is_first {
+            self.begun.notify_one();
+        }
+    }
+
+    /// Returns once there is a ring.
+    pub(super) async fn begun(&self) {
+        loop {
+            let is_empty = {
+                let rings = self.rings.read().unwrap_or_else(PoisonError::into_inner);
+                rings.is_empty()
+            };
+            if !is_empty {
+                return;
+            }
+            self.begun.notified().await;
+        }
+    }
+
+    /// Looks at the end of each log; rings of partitions that are gone go.
+    pub(super) fn sample(&self, partitions: &Partitions, now_ms: u64) {
+        let mut gone = Vec::new();
+        {
+            let rings = self.rings.read().unwrap_or_else(PoisonError::into_inner);
+            for (key, ring) in rings.iter() {
+                match partitions.get(key.0, key.1) {
+                    Some(replica) => {
+                        let mut ring = ring.lock().unwrap_or_else(PoisonError::into_inner);
+                        ring.add(replica.high_watermark(), now_ms, self.samples_max);
+                    }
+                    None => gone.push(*key),
+                }
+            }
+        }
+        if !gone.is_empty() {
+            let mut rings = self.rings.write().unwrap_or_else(PoisonError::into_inner);
+            rings.retain(|key, _| !gone.contains(key));
+        }
+    }
+
+    /// For how long the log has been longer than `committed`; `None` while that is not known.
+    pub(super) fn behind_ms(
+        &self,
+        topic_id: TopicId,
+        partition: PartitionIndex,
+        committed: i64,
+        high_watermark: Offset,
+        now_ms: u64,
+    ) -> Option<u64> {
+        if committed >= high_watermark.get() {
+            return Some(0);
+        }
+        let rings = self.rings.read().unwrap_or_else(PoisonError::into_inner);
+        let ring = rings.get(&(topic_id, partition))?.lock();
+        let last_ms = ring
+            .unwrap_or_else(PoisonError::into_inner)
+            .last_at(committed)?;
+        Some(now_ms.saturating_sub(last_ms))
+    }
+}
+
+impl Ring {
+    fn add(&mut self, end: Offset, now_ms: u64, samples_max: usize) {
+        let end = end.get();
+        match self.samples.back_mut() {
+            Some(newest) if newest.end >= end => newest.last_ms = now_ms,
+            _ => {
+                if self.samples.len() >= samples_max {
+                    self.thin_out();
+                }
+                self.samples.push_back(Sample {
+                    end,
+                    last_ms: now_ms,
+                });
+            }
+        }
+    }
+
+    /// Removes every second sample, the newest kept.
+    fn thin_out(&mut self) {
+        let mut keeps = self.samples.len().is_multiple_of(2);
+        self.samples.retain(|_| {
+            keeps = !keeps;
+            keeps
+        });
+    }
+
+    /// When the log last ended at `offset` or before, as far as is known.
+    fn last_at(&self, offset: i64) -> Option<u64> {
+        let after = self.samples.partition_point(|sample| sample.end <= offset);
+        let sample = self.samples.get(after.checked_sub(1)?)?;
+        Some(sample.last_ms)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ring(samples: &[(i64, u64)], samples_max: usize) -> Ring {
+        let mut ring = Ring::default();
+        for (end, now_ms) in samples {
+            ring.add(
+                Offset::new(*end).expect("not negative"),
+                *now_ms,
+                samples_max,
+            );
+        }
+        ring
+    }
+
+    #[test]
+    fn lag_begins_when_the_log_grew_beyond_the_offset() {
+        let ring = ring(&[(100, 1_000), (250, 2_000), (400, 3_000)], 8);
+        assert_eq!(ring.last_at(99), None, "longer ago than anybody looked");
+        for (offset, expected) in [(100, 1_000), (249, 1_000), (250, 2_000), (300, 2_000)] {
+            assert_eq!(ring.last_at(offset), Some(expected), "{offset}");
+        }
+    }
+
+    #[test]
+    fn a_quiet_log_does_not_age_the_lag_of_what_comes_later() {
+        let ring = ring(&[(100, 1_000), (100, 60_000), (101, 61_000)], 8);
+        assert_eq!(ring.last_at(100), Some(60_000));
+        assert_eq!(ring.samples.len(), 2);
+    }
+
+    #[test]
+    fn a_full_ring_keeps_its_newest_sample_and_reaches_further_back() {
+        for samples_max in [4, 5] {
+            let samples: Vec<_> = (0..1_000).map(|i| (i * 10, i.unsigned_abs())).collect();
+            let ring = ring(&samples, samples_max);
+            assert!(ring.samples.len() <= samples_max);
+            let newest = ring.samples.back().expect("not empty");
+            assert_eq!((newest.end, newest.last_ms), (9_990, 999));
+            let in_order: Vec<_> = ring.samples.iter().map(|sample| sample.end).collect();
+            assert!(in_order.is_sorted(), "{in_order:?}");
+            let oldest = ring.samples.front().expect("not empty");
+            assert!(oldest.last_ms < 900, "{oldest:?}");
+        }
+    }
+}

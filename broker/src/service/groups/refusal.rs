@@ -1,0 +1,79 @@
+//! What a coordinator refuses, as clients see it: with a hint.
+
+use millstream_engine::group::Refusal;
+
+use crate::{coordinator::CoordinatorError, service::ServiceError};
+
+impl ServiceError {
+    /// The coordinator's engine refuses.
+    pub(in crate::service) fn group(refusal: &Refusal) -> Self {
+        Self::new(refusal.code(), refusal.to_string(), group_hint(refusal))
+    }
+
+    /// There is no coordinator now, or it failed.
+    pub(in crate::service) fn coordinator(error: &CoordinatorError) -> Self {
+        let hint = match error {
+            CoordinatorError::Loading { .. } => "retry: it answers once its records are read",
+            CoordinatorError::Failed {
+                is_passing: true, ..
+            } => "retry: it goes on by itself once that has passed",
+            CoordinatorError::Failed { .. } => {
+                "retry: it is loaded again; the broker's log says more"
+            }
+            CoordinatorError::NoReplica { .. } => {
+                "repair what the reason names, then restart the broker; other groups are served"
+            }
+            CoordinatorError::Elsewhere => "retry with another broker",
+            CoordinatorError::Topic { error, .. } => return Self::topic_of_groups(error),
+            CoordinatorError::Stopping => "retry once it is back",
+            CoordinatorError::Regex { .. } => {
+                "use the syntax of RE2: no look-around, no back-references; it must match a \
+                 topic's whole name"
+            }
+        };
+        Self::new(error.code(), error.to_string(), hint)
+    }
+
+    /// Says what is wrong with the metadata log, under a number that clients of groups expect.
+    fn topic_of_groups(error: &crate::quorum::ProposeError) -> Self {
+        let code = CoordinatorError::Topic {
+            topic: crate::coordinator::OFFSETS_TOPIC,
+            error: error.clone(),
+        };
+        let cause = Self::propose(error);
+        Self::new(code.code(), code.to_string(), cause.hint)
+    }
+}
+
+const fn group_hint(refusal: &Refusal) -> &'static str {
+    match refusal {
+        Refusal::GroupId { .. } => "name the group in 1 to groups.id_bytes_max bytes",
+        Refusal::TooLong { .. } => "shorten it, or raise the broker's limit in section groups",
+        Refusal::TooManyTopics { .. } => {
+            "subscribe with a regular expression, or raise groups.subscription_topics_max"
+        }
+        Refusal::TooManyGroups { .. } => {
+            "delete groups (millstream groups delete), or raise groups.groups_per_partition_max"
+        }
+        Refusal::TooManyMembers { .. } => "let members leave, or raise groups.members_max",
+        Refusal::Assignor => "ask for uniform, range or sticky, or for none",
+        Refusal::GroupNotFound { .. } => "list the groups: millstream groups list",
+        Refusal::ClassicGroup { .. } => "use a client of the classic protocol, or another group",
+        Refusal::UnknownMember { .. } => "join again with member epoch 0",
+        Refusal::HasMembers { .. } | Refusal::NonEmpty { .. } => {
+            "stop its members first: millstream groups describe shows them"
+        }
+        Refusal::Subscribed { .. } => "stop the members that subscribe to it first",
+        Refusal::FencedEpoch { .. } | Refusal::Fenced { .. } => {
+            "give up all partitions and join again with member epoch 0"
+        }
+        Refusal::StreamReplaced { .. } => "use the newer stream",
+        Refusal::StaleEpoch { .. } => "retry with the member epoch of the last assignment",
+        Refusal::FencedInstance { .. } => "give each running member an instance id of its own",
+        Refusal::UnreleasedInstance { .. } => {
+            "stop that member, or wait for its session to end, or use another instance id"
+        }
+        Refusal::OffsetMetadata { .. } => "shorten it, or raise groups.offset_metadata_bytes_max",
+        _ => "docs/design/native-api.md says what a request may hold",
+    }
+}
