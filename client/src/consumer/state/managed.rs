@@ -35,6 +35,11 @@ pub(crate) struct Starting {
 }
 
 impl PartitionState {
+    /// Whether its position is one: it has none where looking it up failed, until it is moved.
+    const fn has_started(&self) -> bool {
+        self.committable.is_some() || self.halted.is_none()
+    }
+
     /// What to commit at `offset`.
     fn committable_at(&self, slot: u64, offset: i64) -> Committable {
         Committable {
@@ -164,7 +169,7 @@ impl State {
             }
         }
         for (slot, partition) in &mut self.partitions {
-            if Some(*slot) != in_reading {
+            if Some(*slot) != in_reading && partition.has_started() {
                 partition.committable = Some(partition.position);
             }
         }
@@ -227,5 +232,61 @@ impl State {
     pub(crate) fn assigned_slots(&self) -> Vec<u64> {
         let slots = self.partitions.keys().copied();
         slots.filter(|slot| self.is_assigned(*slot)).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use millstream_proto::TopicId;
+
+    use super::*;
+
+    fn starting(position: i64, halted: Option<Error>) -> Starting {
+        let assigned = AssignedPartition {
+            topic: TopicName::new("t").unwrap(),
+            topic_id: TopicId::from_bytes([1; 16]),
+            partition: 0,
+        };
+        Starting {
+            assigned,
+            position,
+            is_committed: false,
+            halted,
+        }
+    }
+
+    fn uncommitted(state: &State) -> Vec<i64> {
+        let uncommitted = state.uncommitted().into_iter();
+        uncommitted.map(|committable| committable.offset).collect()
+    }
+
+    /// It committed offset 0 for the partition, which the next member then began at.
+    #[test]
+    fn a_partition_whose_start_is_not_known_is_not_committed() {
+        let mut state = State::default();
+        let backoff = Backoff::new((Duration::ZERO, Duration::ZERO));
+        let error = Error::NoCommittedOffset {
+            group: "g".to_owned(),
+            topic: "t".to_owned(),
+            partition: 0,
+        };
+        let slot = state.add_managed(starting(0, Some(error)), &backoff);
+        state.note_handed_out(None);
+        assert_eq!(uncommitted(&state), [0; 0]);
+        assert_eq!(state.committable(slot), None);
+
+        state.seek(slot, 7);
+        state.note_handed_out(None);
+        assert_eq!(uncommitted(&state), [7]);
+    }
+
+    #[test]
+    fn where_a_partition_starts_is_committed_before_anything_was_read() {
+        let mut state = State::default();
+        let backoff = Backoff::new((Duration::ZERO, Duration::ZERO));
+        state.add_managed(starting(5, None), &backoff);
+        assert_eq!(uncommitted(&state), [5]);
     }
 }
