@@ -5,7 +5,9 @@ use std::process::ExitCode;
 use clap::{CommandFactory, Parser, Subcommand, error::ErrorKind};
 
 use crate::{
-    commands::{bench, cluster, completions, configs, consume, log, man, produce, topics},
+    commands::{
+        bench, cluster, completions, configs, consume, groups, log, man, offsets, produce, topics,
+    },
     failure::Failure,
     output::{self, OutputFormat},
 };
@@ -15,7 +17,8 @@ Examples:
   millstream topics create flights --partitions 8 --config retention.ms=-1
   zcat flights.csv.gz | millstream produce flights --format csv --key tailnum
   millstream consume flights --from 2013-01-31T20:00:00Z --limit 10
-  millstream topics describe flights --output json";
+  millstream consume flights --group readers
+  millstream groups describe readers --output json";
 
 /// Administers a Millstream cluster, and produces and consumes records
 #[derive(Debug, Parser)]
@@ -54,8 +57,14 @@ pub(crate) enum Noun {
     Topics(topics::Verb),
     /// Write records to a topic, from a file or standard input
     Produce(produce::Options),
-    /// Read records of a topic
+    /// Read records of a topic, alone or as a member of a group
     Consume(consume::Options),
+    /// List, describe and delete consumer groups
+    #[command(subcommand)]
+    Groups(groups::Verb),
+    /// List, commit, reset and delete committed offsets of groups
+    #[command(subcommand)]
+    Offsets(offsets::Verb),
     /// Show and change configurations of topics and brokers
     #[command(subcommand)]
     Configs(configs::Verb),
@@ -165,7 +174,10 @@ mod tests {
         let is_verb = |name: &str| {
             !matches!(
                 name.split_once('-'),
-                Some((_, "topics" | "configs" | "cluster" | "log" | "bench"))
+                Some((
+                    _,
+                    "topics" | "groups" | "offsets" | "configs" | "cluster" | "log" | "bench"
+                ))
             )
         };
         for (name, text) in texts.iter().filter(|(name, _)| is_verb(name)) {
@@ -189,6 +201,20 @@ mod tests {
             "consume flights --format valeu",
             "consume flights --partition -1",
             "consume flights --limit many",
+            "consume flights --group readers --partition 3",
+            "groups describe",
+            "groups describe readers --lag-max -1",
+            "groups list --state Sleeping",
+            "groups delete",
+            "offsets list",
+            "offsets commit readers --topic flights --partition 0",
+            "offsets commit readers --topic flights --partition 0 --offset -1",
+            "offsets reset readers --topic flights",
+            "offsets reset readers --to latest",
+            "offsets reset readers --topic flights:all --to latest",
+            "offsets reset readers --topic flights --to yesterday",
+            "offsets reset readers --topic flights --to -5",
+            "offsets delete readers",
             "configs describe",
             "configs describe --topic flights --broker",
             "bench produce --rate 0",

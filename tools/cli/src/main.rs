@@ -8,9 +8,11 @@ mod args;
 mod commands;
 mod confirm;
 mod failure;
+mod interrupts;
 mod output;
 mod quantity;
 mod session;
+mod start;
 mod time;
 
 use std::process::ExitCode;

@@ -32,6 +32,18 @@ pub(crate) fn bytes(number: u64) -> String {
     }
 }
 
+/// A time as long as people want to know it: `0.4 s`, `12 min`, `3.5 h`, `2.1 d`.
+pub(crate) fn duration(time: Duration) -> String {
+    let seconds = time.as_secs_f64();
+    match time.as_secs() {
+        0 if time.is_zero() => "0 s".to_owned(),
+        0..100 => format!("{seconds:.1} s"),
+        100..6_000 => format!("{:.0} min", seconds / 60.0),
+        6_000..172_800 => format!("{:.1} h", seconds / 3_600.0),
+        _ => format!("{:.1} d", seconds / 86_400.0),
+    }
+}
+
 /// How much of something passed in a time.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Throughput {
@@ -112,6 +124,21 @@ mod tests {
         assert_eq!(bytes(1_000), "1.0 kB");
         assert_eq!(bytes(2_450_000), "2.5 MB");
         assert_eq!(bytes(3_000_000_000), "3.00 GB");
+    }
+
+    #[test]
+    fn times_change_units_where_the_smaller_one_gets_long() {
+        for (millis, text) in [
+            (0, "0 s"),
+            (430, "0.4 s"),
+            (99_900, "99.9 s"),
+            (100_000, "2 min"),
+            (5_999_000, "100 min"),
+            (9_000_000, "2.5 h"),
+            (172_800_000, "2.0 d"),
+        ] {
+            assert_eq!(duration(Duration::from_millis(millis)), text);
+        }
     }
 
     #[test]

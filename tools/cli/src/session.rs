@@ -1,6 +1,6 @@
 //! [`Session`]: what a command that talks to a cluster has: the client, and the form of its output.
 
-use millstream::{Admin, Client, ErrorCode};
+use millstream::{Admin, Client, ErrorCode, admin::GroupDescription};
 
 use crate::{
     args::Global,
@@ -65,6 +65,49 @@ impl Session {
         let names = listing.iter().map(|topic| topic.name.as_str());
         unknown_topic(topic, nearest(topic, names))
     }
+
+    /// Describes one group; `None` where it does not exist.
+    ///
+    /// # Errors
+    /// What kept the broker from describing it.
+    pub(crate) async fn find_group(&self, group: &str) -> Result<Option<GroupDescription>> {
+        let results = self.admin().describe_groups(&[group]).await?;
+        match results.into_iter().next().map(|(_, result)| result) {
+            Some(Ok(description)) => Ok(Some(description)),
+            Some(Err(error)) if error.code() == Some(ErrorCode::GroupIdNotFound) => Ok(None),
+            Some(Err(error)) => Err(error.into()),
+            None => Err(Failure::new(
+                "the broker described nothing",
+                "see the broker's log",
+            )),
+        }
+    }
+
+    /// Describes one group.
+    ///
+    /// # Errors
+    /// When it does not exist: then with the nearest name.
+    pub(crate) async fn describe_group(&self, group: &str) -> Result<GroupDescription> {
+        match self.find_group(group).await? {
+            Some(description) => Ok(description),
+            None => Err(self.unknown_group(group).await),
+        }
+    }
+
+    /// The failure of a command about a group that does not exist.
+    pub(crate) async fn unknown_group(&self, group: &str) -> Failure {
+        let listing = self.admin().list_groups().await.unwrap_or_default();
+        let names = listing.iter().map(|listed| listed.group.as_str());
+        unknown_group(group, nearest(group, names))
+    }
+}
+
+fn unknown_group(group: &str, nearest: Option<&str>) -> Failure {
+    let suffix = nearest.map_or_else(String::new, |name| format!("; the nearest name is {name}"));
+    Failure::new(
+        format!("group {group} does not exist{suffix}"),
+        "see all groups with: millstream groups list",
+    )
 }
 
 fn unknown_topic(topic: &str, nearest: Option<&str>) -> Failure {
@@ -96,6 +139,15 @@ mod tests {
         let names = || ["flights", "fights", "weather"].into_iter();
         assert_eq!(nearest("flihgts", names()), Some("flights"));
         assert_eq!(nearest("planes", names()), None);
+    }
+
+    #[test]
+    fn an_unknown_group_names_the_nearest() {
+        assert_eq!(
+            unknown_group("raeders", Some("readers")).to_string(),
+            "error: group raeders does not exist; the nearest name is readers\n\
+             hint: see all groups with: millstream groups list"
+        );
     }
 
     #[test]

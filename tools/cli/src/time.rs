@@ -1,6 +1,6 @@
 //! Times as people write them, to milliseconds since the epoch and back.
 
-use jiff::{Timestamp, civil, tz::TimeZone};
+use jiff::{Span, SpanRelativeTo, Timestamp, civil, tz::TimeZone};
 
 /// What [`parse`] understands, for hints.
 pub(crate) const FORMS: &str =
@@ -22,6 +22,20 @@ pub(crate) fn parse(text: &str) -> Option<i64> {
 /// As [`parse`], and whole numbers count as milliseconds since the epoch.
 pub(crate) fn parse_or_millis(text: &str) -> Option<i64> {
     text.parse().ok().or_else(|| parse(text))
+}
+
+/// Milliseconds of a duration like `90s`, `1h30m` or `7d`; days have 24 hours.
+pub(crate) fn parse_duration(text: &str) -> Option<i64> {
+    let span: Span = text.parse().ok()?;
+    let duration = span.to_duration(SpanRelativeTo::days_are_24_hours()).ok()?;
+    i64::try_from(duration.as_millis())
+        .ok()
+        .filter(|millis| *millis >= 0)
+}
+
+/// Milliseconds since the epoch, now.
+pub(crate) fn now_ms() -> i64 {
+    Timestamp::now().as_millisecond()
 }
 
 /// RFC 3339 in UTC; the bare number where no calendar holds it.
@@ -49,6 +63,21 @@ mod tests {
         assert_eq!(parse("17"), None);
         assert_eq!(parse_or_millis("17"), Some(17));
         assert_eq!(parse_or_millis("2013-01-01"), Some(1_356_998_400_000));
+    }
+
+    #[test]
+    fn durations_have_units() {
+        for (text, millis) in [
+            ("90s", 90_000),
+            ("1h30m", 5_400_000),
+            ("7d", 604_800_000),
+            ("250ms", 250),
+        ] {
+            assert_eq!(parse_duration(text), Some(millis), "{text}");
+        }
+        for text in ["90", "-90s", "1 month", "", "soon"] {
+            assert_eq!(parse_duration(text), None, "{text}");
+        }
     }
 
     #[test]

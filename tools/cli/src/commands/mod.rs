@@ -5,8 +5,10 @@ pub(crate) mod cluster;
 pub(crate) mod completions;
 pub(crate) mod configs;
 pub(crate) mod consume;
+pub(crate) mod groups;
 pub(crate) mod log;
 pub(crate) mod man;
+pub(crate) mod offsets;
 pub(crate) mod produce;
 pub(crate) mod topics;
 
@@ -26,6 +28,8 @@ pub(crate) async fn run(args: Args) -> Result<Outcome> {
         Noun::Topics(verb) => topics::run(verb, &Session::connect(global).await?).await,
         Noun::Produce(options) => produce::run(options, global).await,
         Noun::Consume(options) => consume::run(&options, global).await,
+        Noun::Groups(verb) => groups::run(verb, &Session::connect(global).await?).await,
+        Noun::Offsets(verb) => offsets::run(verb, &Session::connect(global).await?).await,
         Noun::Configs(verb) => configs::run(verb, &Session::connect(global).await?).await,
         Noun::Cluster(verb) => cluster::run(verb, &Session::connect(global).await?).await,
         Noun::Log(verb) => log::run(&verb, global.output),

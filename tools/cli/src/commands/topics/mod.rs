@@ -7,6 +7,7 @@ mod describe;
 mod list;
 
 use clap::Subcommand;
+use millstream::admin::{PartitionLog, TopicDescription};
 
 use crate::{
     failure::{Failure, Outcome, Result},
@@ -55,6 +56,32 @@ pub(crate) fn parse_setting(text: &str) -> Result<Setting, String> {
         }),
         _ => Err("expected KEY=VALUE".to_owned()),
     }
+}
+
+/// Which offsets a partition has now.
+///
+/// # Errors
+/// When the topic has no such partition, or it is offline.
+pub(crate) fn log_of(topic: &TopicDescription, partition: i32) -> Result<PartitionLog> {
+    let mut partitions = topic.partitions.iter();
+    let Some(found) = partitions.find(|described| described.partition == partition) else {
+        let last = topic.partitions.len().saturating_sub(1);
+        return Err(Failure::new(
+            format!(
+                "topic {} has no partition {partition}, expected 0 to {last}",
+                topic.name
+            ),
+            format!("see them with: millstream topics describe {}", topic.name),
+        ));
+    };
+    found.log.ok_or_else(|| {
+        let reason = found.error.as_ref();
+        let reason = reason.map_or_else(|| "unknown".to_owned(), ToString::to_string);
+        Failure::new(
+            format!("{}-{partition} is offline: {reason}", topic.name),
+            format!("see more with: millstream topics describe {}", topic.name),
+        )
+    })
 }
 
 /// The only result of a call for one item.
