@@ -4,6 +4,8 @@ mod bit_flips;
 mod command_line;
 mod disk_full;
 mod flights;
+mod group_churn;
+mod group_flights;
 mod group_records;
 mod hostile_names;
 mod idle_connections;

@@ -7,6 +7,8 @@ use flate2::read::GzDecoder;
 
 use crate::binary;
 
+/// Position of `carrier` in a row.
+const CARRIER_AT: usize = 9;
 /// Position of `tailnum` in a row.
 const TAILNUM_AT: usize = 11;
 
@@ -54,7 +56,18 @@ impl Flights {
 /// When the row is no row.
 #[must_use]
 pub fn tailnum(row: &str) -> &str {
-    row.split(',')
-        .nth(TAILNUM_AT)
-        .expect("a row has a tail number")
+    cell(row, TAILNUM_AT)
+}
+
+/// The airline of a row.
+///
+/// # Panics
+/// When the row is no row.
+#[must_use]
+pub fn carrier(row: &str) -> &str {
+    cell(row, CARRIER_AT)
+}
+
+fn cell(row: &str, at: usize) -> &str {
+    row.split(',').nth(at).expect("a row has all columns")
 }

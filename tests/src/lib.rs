@@ -6,13 +6,16 @@
 
 pub mod binary;
 pub mod checker;
+pub mod churn;
 pub mod cli;
 pub mod daemon;
 pub mod flights;
 pub mod http;
 pub mod kafka_dump;
 pub mod kill_loop;
+pub mod member_process;
 pub mod native;
+pub mod ownership;
 pub mod port;
 pub mod retry;
 pub mod scale;

@@ -1,0 +1,163 @@
+//! Members of a group join, leave, crash and stand still, and the daemon is killed: a partition never
+//! has two owners, nothing committed is lost, every record is seen, and nobody is stopped for another.
+//!
+//! `MILLSTREAM_REBALANCES` and `MILLSTREAM_CHURN_SEED` make it longer and repeat a run.
+
+use std::{sync::Arc, time::Duration};
+
+use anyhow::Result;
+use millstream::Client;
+use millstream_tests::{
+    Daemon, Native,
+    churn::{
+        Ending, Life, Observer, Outcome, Plan, RawMember, Run, Scene, SubscribeBy, check, drain,
+        live, moves, record_log_ends, timing,
+    },
+    scale,
+    workload::{Workload, WorkloadOptions},
+};
+use tokio::task::JoinSet;
+
+/// Rebalances in CI.
+const REBALANCES: i32 = 150;
+/// Rebalances between two kills of the daemon.
+const REBALANCES_PER_KILL: i32 = 75;
+/// Rounds of evictions in CI; the long form has more.
+const EVICTION_ROUNDS: usize = 3;
+const EVICTION_ROUNDS_LONG: usize = 25;
+/// From an eviction to the new owner's first record, 99 of 100.
+const EVICTION_P99: Duration = Duration::from_millis(100);
+/// Machines that run CI are shared: times are asserted at ten times their value there.
+const CI_FACTOR: u32 = 10;
+/// What members of a run do, each at least once.
+const DONE: [&str; 11] = [
+    "joined",
+    "left",
+    "crashed",
+    "paused",
+    "stood still",
+    "interrupted",
+    "resumed",
+    "fenced",
+    "lost",
+    "late return refused",
+    "daemon killed",
+];
+
+fn assert_eviction_times(outcome: &Outcome, limit: Duration) {
+    let p99 = timing::percentile(&outcome.evictions, 99);
+    assert!(!outcome.evictions.is_empty(), "{outcome}");
+    assert!(p99 <= limit, "{p99:?}: {outcome}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn group_churn_gives_no_partition_twice_and_loses_no_commit_and_no_record() -> Result<()> {
+    let rebalances = scale::from_environment("MILLSTREAM_REBALANCES", REBALANCES);
+    let seed = scale::from_environment("MILLSTREAM_CHURN_SEED", u64::from(std::process::id()));
+    println!("MILLSTREAM_CHURN_SEED={seed}, {rebalances} rebalances");
+    let is_long = rebalances > REBALANCES;
+    let outcome = Run::carry_out(Plan {
+        rebalances,
+        kills: rebalances / REBALANCES_PER_KILL,
+        eviction_rounds: if is_long {
+            EVICTION_ROUNDS_LONG
+        } else {
+            EVICTION_ROUNDS
+        },
+        seed,
+    })
+    .await?;
+    println!("{outcome}");
+    assert!(outcome.report.anomalies.is_empty(), "{outcome}");
+    assert!(outcome.written.anomalies.is_empty(), "{outcome}");
+    assert!(outcome.rebalances >= rebalances, "{outcome}");
+    for done in DONE {
+        assert!(outcome.tally.contains_key(done), "nobody {done}: {outcome}");
+    }
+    assert!(outcome.report.stale_commits_sent > 0, "{outcome}");
+    let factor = if is_long { 1 } else { CI_FACTOR };
+    assert_eviction_times(&outcome, EVICTION_P99 * factor);
+    Ok(())
+}
+
+const TOPIC: &str = "calm";
+const PARTITIONS: usize = 24;
+const STEADY: usize = 5;
+/// What a guest gets; without it four members have one more each.
+const SHARE: usize = PARTITIONS / (STEADY + 1);
+const SESSION: Duration = Duration::from_secs(10);
+const ROUNDS: usize = 5;
+/// What a partition may pause that stays where it is. It gets a record every 24 ms.
+const PAUSE_MAX: Duration = Duration::from_secs(1);
+
+async fn write(daemon: &Daemon, native: &Native) -> Result<Workload> {
+    let client = Client::connect(&daemon.native().to_string()).await?;
+    let options = WorkloadOptions {
+        topic: TOPIC.to_owned(),
+        topic_id: native
+            .create_topic(TOPIC, i32::try_from(PARTITIONS)?, &[])
+            .await?,
+        partitions: PARTITIONS,
+        is_followed: false,
+        pace: Some(Duration::from_millis(1)),
+    };
+    Workload::start(&client, options).await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_rebalance_leaves_partitions_alone_that_do_not_move() -> Result<()> {
+    let daemon = Daemon::start()?;
+    let native = Native::connect(daemon.native()).await?;
+    let workload = write(&daemon, &native).await?;
+    let scene = Arc::new(Scene::new(daemon.native(), "calm", &[TOPIC]));
+    let mut steady = JoinSet::new();
+    for _ in 0..STEADY {
+        let life = Life {
+            session: SESSION,
+            by: SubscribeBy::Name,
+            works: None,
+            stands_still: None,
+            ending: Ending::Leave,
+        };
+        steady.spawn(live(Arc::clone(&scene), life));
+    }
+    let mut observer = Observer::start(&scene).await?;
+    observer.until_stable(STEADY).await?;
+    let mut rounds = Vec::new();
+    for _ in 0..ROUNDS {
+        let begin = scene.recorder.len();
+        let mut guest = RawMember::join(&scene, SESSION).await?;
+        guest.work_until(|| observer.is_stable(STEADY + 1)).await?;
+        assert_eq!(guest.partitions().len(), SHARE);
+        guest.leave().await?;
+        observer.until_stable(STEADY).await?;
+        rounds.push(begin..scene.recorder.len());
+    }
+    workload.finish(&native).await?;
+    drain(&scene).await?;
+    scene.end();
+    while let Some(member) = steady.join_next().await {
+        member??;
+    }
+    observer.finish().await?;
+    record_log_ends(&scene).await?;
+
+    let history = scene.recorder.observed();
+    let report = check(&history);
+    assert!(report.anomalies.is_empty(), "{report}");
+    let mut pauses = Vec::new();
+    for round in rounds {
+        let moves = moves(&history[round.clone()]);
+        // The guest gets its share, and nothing else moves: neither when it comes nor when it goes.
+        assert_eq!(moves.given_up.len(), SHARE, "{moves:?}");
+        assert!(moves.needless.is_empty(), "{moves:?}");
+        pauses.extend(timing::pauses(&history[round]));
+    }
+    let longest = timing::percentile(&pauses, 100);
+    println!(
+        "between two records of a partition that stayed: p99 {:?}, longest {longest:?}",
+        timing::percentile(&pauses, 99)
+    );
+    assert!(longest <= PAUSE_MAX, "{longest:?}");
+    Ok(())
+}
