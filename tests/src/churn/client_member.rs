@@ -175,21 +175,23 @@ impl ClientMember {
                         offset: record.offset,
                     });
                 }
-                _ = commit_due.tick() => self.commit(),
+                _ = commit_due.tick() => self.commit()?,
                 () = &mut end => return Ok(()),
             }
         }
     }
 
     /// Starts to commit what was read; the answers are recorded when they come.
-    fn commit(&mut self) {
+    fn commit(&mut self) -> Result<()> {
+        let assigned = self.consumer.assignment();
         for (partition, offset) in std::mem::take(&mut self.uncommitted) {
+            // What the group takes back was committed with that.
+            if !assigned.contains(&(partition.topic.to_string(), partition.partition.0)) {
+                continue;
+            }
             let wanted = CommitOffset::new(partition.topic.as_str(), partition.partition.0, offset);
             let commit = self.recorder().commit_sent(self.number, partition, offset);
-            // What the group took back meanwhile is not assigned any more.
-            let Ok(handle) = self.consumer.commit_offsets_async([wanted]) else {
-                continue;
-            };
+            let handle = self.consumer.commit_offsets_async([wanted])?;
             let scene = Arc::clone(&self.scene);
             tokio::spawn(async move {
                 if handle.await.is_ok() {
@@ -199,6 +201,7 @@ impl ClientMember {
                 }
             });
         }
+        Ok(())
     }
 
     async fn leave(self) {

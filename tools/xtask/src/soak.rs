@@ -44,6 +44,22 @@ const SOAKS: &[Soak] = &[
         length: Length::Input,
     },
     Soak {
+        name: "group-flights",
+        what: "all 336,776 flights read by a group of processes, one killed half way (needs --input)",
+        duration: "30 s",
+        filter: "group_flights::",
+        variable: "MILLSTREAM_GROUP_FLIGHTS",
+        length: Length::Input,
+    },
+    Soak {
+        name: "rebalances",
+        what: "2,000 rebalances of a group of 50 members that come and go, with kill -9 in between",
+        duration: "5 min",
+        filter: "group_churn::group_churn",
+        variable: "MILLSTREAM_REBALANCES",
+        length: Length::Count("2000"),
+    },
+    Soak {
         name: "kills",
         what: "1,000 rounds of kill -9, at least 10,000 acknowledged records each",
         duration: "1 h",

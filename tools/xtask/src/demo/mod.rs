@@ -2,6 +2,7 @@
 
 mod broker;
 mod flights;
+mod group;
 mod port;
 
 use std::{
@@ -16,8 +17,10 @@ use clap::Args;
 use crate::build::{Binaries, Build, is_ci};
 use broker::Broker;
 use flights::{Cli, Flights};
+use group::{Counts, Members};
 
 const TOPIC: &str = "flights";
+const GROUP: &str = "airlines";
 const KEY: &str = "carrier";
 const PARTITIONS: u32 = 8;
 const SAMPLE: &str = "tests/data/nycflights13/flights-2013-01.csv.gz";
@@ -101,10 +104,20 @@ fn start(root: &Path, binaries: &Binaries, port_offset: u16) -> Result<Broker> {
     Ok(broker)
 }
 
-/// The flights through the topic, and what came back.
+/// The flights through the topic, and what came back: to one reader, and to a group that waited.
 fn stream(root: &Path, cli: &Cli<'_>) -> Result<()> {
     let flights = Flights::read(&root.join(SAMPLE))?;
     recreate_topic(cli, TOPIC)?;
+    println!(
+        "\n$ millstream consume {TOPIC} --group {GROUP} --follow --format json   # three times"
+    );
+    let members = Members::start(cli, TOPIC, GROUP)?;
+    println!("three members share the partitions, and wait");
+    read_alone(cli, &flights)?;
+    read_as_group(cli, &flights, members)
+}
+
+fn read_alone(cli: &Cli<'_>, flights: &Flights) -> Result<()> {
     println!(
         "\n$ zcat {SAMPLE} | millstream produce {TOPIC} --format csv --key {KEY} --timestamp time_hour"
     );
@@ -124,6 +137,34 @@ fn stream(root: &Path, cli: &Cli<'_>) -> Result<()> {
     print_rate("consumed", rows, consume_time);
     println!("check: zcat {SAMPLE} | tail -n +2 | cut -d, -f10 | sort | uniq -c");
     Ok(())
+}
+
+/// What the members read meanwhile, how far the group has committed, and their end.
+fn read_as_group(cli: &Cli<'_>, flights: &Flights, members: Members<'_>) -> Result<()> {
+    let counts = members.count(flights.rows().count())?;
+    let expected = flights.by(KEY)?;
+    let expected = expected.iter().map(|(key, rows)| (*key, rows.len()));
+    let found = counts
+        .iter()
+        .map(|(key, of)| (key.as_str(), of.iter().sum()));
+    if !expected.eq(found) {
+        bail!("the group read {counts:?}, which is not what the file has");
+    }
+    println!("\nthe same, as the three members of group {GROUP} read it meanwhile:");
+    print_counts(&counts);
+    members.wait_committed()?;
+    println!("\n$ millstream groups describe {GROUP}");
+    let mut describe = Command::new(cli.binary);
+    let arguments = ["groups", "describe", GROUP, "--server", cli.server];
+    run_command(describe.args(arguments))?;
+    members.stop()
+}
+
+fn print_counts(counts: &Counts) {
+    println!("      member 1  member 2  member 3");
+    for (key, [first, second, third]) in counts {
+        println!("  {key}  {first:>8}  {second:>8}  {third:>8}");
+    }
 }
 
 /// An empty topic with the demo's partitions, also where an earlier run left one. The records carry
@@ -181,13 +222,19 @@ fn print_next(root: &Path, binaries: &Binaries, broker: &Broker) {
     println!("\nThe broker goes on running:");
     println!("  pid        {}", broker.pid);
     println!("  native API {}", broker.server());
-    println!("  HTTP       http://127.0.0.1:{}/metrics", broker.http_port);
+    println!(
+        "  page       http://127.0.0.1:{}/ is open for a look",
+        broker.http_port
+    );
+    println!("  metrics    http://127.0.0.1:{}/metrics", broker.http_port);
     println!("  data       {}", broker.data_dir.display());
     println!("  log        {}", broker.log.display());
     println!("  stop it    cargo xtask demo --stop");
     println!("\nTry next:");
     println!("  {cli} topics describe {TOPIC}{server}");
     println!("  {cli} consume {TOPIC} --from 2013-01-31T20:00:00Z --limit 10{server}");
+    println!("  {cli} groups describe {GROUP} --rebalances{server}");
+    println!("  {cli} offsets reset {GROUP} --topic {TOPIC} --to earliest --dry-run{server}");
     println!("  {cli} topics create greetings --partitions 1{server}");
     println!("  echo hello | {cli} produce greetings{server}");
     println!("  {cli} consume greetings --follow{server}");
