@@ -70,7 +70,7 @@ impl Broker {
             Code::Unimplemented | Code::InvalidArgument | Code::OutOfRange | Code::DataLoss => {
                 Error::Protocol {
                     broker,
-                    reason: status.message().to_owned(),
+                    reason: words(status),
                 }
             }
             _ => Error::Disconnected {
@@ -123,8 +123,13 @@ fn transport_reason(status: &Status) -> String {
         });
         source = error.source();
     }
-    innermost.unwrap_or_else(|| match status.message() {
+    innermost.unwrap_or_else(|| words(status))
+}
+
+/// The status's message, else what its code means: a broker that does not know a call says no more.
+fn words(status: &Status) -> String {
+    match status.message() {
         "" => status.code().description().to_lowercase(),
         message => message.to_owned(),
-    })
+    }
 }

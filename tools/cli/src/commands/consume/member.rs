@@ -107,9 +107,7 @@ fn check_from(from: Start, group: &GroupDescription, topic: &str) -> Result<()> 
         return Ok(());
     }
     Err(Failure::new(
-        format!(
-            "group {name} has committed offsets of topic {topic}, --from is for a group without"
-        ),
+        format!("group {name} has committed offsets of topic {topic}, so --from does not apply"),
         format!(
             "leave it out to go on from them, or move them with: millstream offsets reset {name} \
              --topic {topic} --to {}",

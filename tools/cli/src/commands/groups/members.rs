@@ -62,7 +62,8 @@ pub(crate) fn refuse(group: &GroupDescription) -> Result<()> {
             names.join(", ")
         ),
         format!(
-            "nothing was changed; stop them, until none is left in: millstream groups describe {}",
+            "nothing was changed; stop them and try again, millstream groups describe {} shows who is \
+             left",
             group.group
         ),
     ))

@@ -19,9 +19,6 @@ const ASSIGNED_CHARS: usize = 36;
 pub(super) fn print(group: &GroupDescription, all_rebalances: bool) -> Result<()> {
     output::line(&headline(group))?;
     output::line(&lag(&group.partitions))?;
-    if let Some(last) = group.rebalances.last().filter(|_| !all_rebalances) {
-        output::line(&format!("last {}", rebalance(last)))?;
-    }
     if !group.members.is_empty() {
         output::line("")?;
         let rows = group.members.iter().map(|member| member_row(member, group));
@@ -43,11 +40,13 @@ pub(super) fn print(group: &GroupDescription, all_rebalances: bool) -> Result<()
         ];
         output::table(&header, &[1, 2, 3, 4, 5], rows.collect())?;
     }
-    if all_rebalances {
+    let shown = if all_rebalances { usize::MAX } else { 1 };
+    let newest_first = group.rebalances.iter().rev();
+    let rows: Vec<_> = newest_first.take(shown).map(rebalance_row).collect();
+    if !rows.is_empty() {
         output::line("")?;
-        for past in &group.rebalances {
-            output::line(&rebalance(past))?;
-        }
+        let header = ["REBALANCED-AT", "EPOCH", "MEMBERS", "REASON"];
+        output::table(&header, &[1, 2], rows)?;
     }
     Ok(())
 }
@@ -94,14 +93,13 @@ fn lag(partitions: &[GroupPartition]) -> String {
     line
 }
 
-fn rebalance(rebalance: &Rebalance) -> String {
-    format!(
-        "rebalance at {}, to epoch {} with {}: {}",
+fn rebalance_row(rebalance: &Rebalance) -> Vec<String> {
+    vec![
         time::format(rebalance.timestamp_ms),
-        rebalance.group_epoch,
-        counted(rebalance.members.into(), "member"),
-        rebalance.reason
-    )
+        rebalance.group_epoch.to_string(),
+        rebalance.members.to_string(),
+        rebalance.reason.clone(),
+    ]
 }
 
 fn member_row(member: &GroupMember, group: &GroupDescription) -> Vec<String> {
