@@ -99,6 +99,19 @@ impl Daemon {
         http_get(self.http_port, "/ready").is_ok_and(|answer| answer.starts_with("HTTP/1.1 200"))
     }
 
+    /// The value of a metric without labels.
+    ///
+    /// # Errors
+    /// The daemon does not answer, or has no such metric.
+    pub fn metric(&self, name: &str) -> Result<f64> {
+        let page = http_get(self.http_port, "/metrics")?;
+        let value = page
+            .lines()
+            .find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+        let value = value.with_context(|| format!("no metric {name}"))?;
+        Ok(value.trim().parse()?)
+    }
+
     /// What the kernel accounts to it now.
     ///
     /// # Errors

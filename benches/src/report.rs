@@ -1,6 +1,6 @@
 //! One-line reports of latencies and rates, and what the machine is.
 
-use std::{fs, time::Duration};
+use std::{fmt, fs, time::Duration};
 
 use hdrhistogram::Histogram;
 
@@ -40,6 +40,16 @@ impl Percentiles {
             p999_ms: at(0.999),
             max_ms: histogram.max() as f64 / 1000.0,
         }
+    }
+}
+
+impl fmt::Display for Percentiles {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "p50 {:.2} ms, p99 {:.2} ms, p99.9 {:.2} ms, max {:.2} ms",
+            self.p50_ms, self.p99_ms, self.p999_ms, self.max_ms
+        )
     }
 }
 

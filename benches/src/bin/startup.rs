@@ -12,7 +12,11 @@ use anyhow::{Context, Result};
 use bytes::Bytes;
 use clap::Parser;
 use millstream::{Client, NewTopic, Record};
-use millstream_benches::{daemon::Daemon, report};
+use millstream_benches::{
+    daemon::Daemon,
+    report,
+    targets::{Figure, Targets},
+};
 
 const TOPIC: &str = "startup";
 const RECORD_BYTES: usize = 1024;
@@ -35,7 +39,18 @@ struct Args {
     /// How long to watch an idle broker
     #[arg(long, default_value_t = 5)]
     idle_seconds: u64,
+    /// Fail when a target is missed
+    #[arg(long)]
+    assert: bool,
 }
+
+/// What an idle broker may hold, without file maps.
+const OWN_MIB: f64 = 30.0;
+/// What each idle partition may add to that.
+const PARTITION_KIB: f64 = 8.0;
+const READY_EMPTY_MS: f64 = 100.0;
+const READY_CLEAN_MS: f64 = 1000.0;
+const READY_KILLED_MS: f64 = 2000.0;
 
 fn main() -> Result<()> {
     let args = Args::parse();
@@ -45,8 +60,21 @@ fn main() -> Result<()> {
     let runtime = tokio::runtime::Runtime::new()?;
     let start = |settings: &[&str]| Daemon::start(&args.daemon, &data_dir, settings);
 
+    let mut targets = Targets::default();
+
     let daemon = start(&[])?;
-    report_daemon("empty directory", &daemon, &args)?;
+    let empty = report_daemon("empty directory", &daemon, &args)?;
+    targets.at_most(
+        ready("ready in an empty directory", &daemon),
+        READY_EMPTY_MS,
+        "",
+    );
+    let own = Figure {
+        what: "own memory of an idle broker",
+        value: mib(empty),
+        unit: "MiB",
+    };
+    targets.at_most(own, OWN_MIB, "");
     runtime.block_on(fill(&daemon.address(), &args))?;
     report_daemon(
         &format!("{} partitions, just written", args.partitions),
@@ -57,26 +85,59 @@ fn main() -> Result<()> {
     let stopped = daemon.stop()?;
     println!("stopped by SIGTERM in {:.0} ms", ms(stopped));
     let daemon = start(&[])?;
-    report_daemon("started after a clean stop", &daemon, &args)?;
+    let idle = report_daemon("started after a clean stop", &daemon, &args)?;
+    targets.at_most(
+        ready("ready after a clean stop", &daemon),
+        READY_CLEAN_MS,
+        "",
+    );
+    let each = each_partition("each idle partition after a clean stop", idle, empty, &args);
+    targets.at_most(each, PARTITION_KIB, "");
     let first = runtime.block_on(first_produce(&daemon.address()))?;
     println!("first acknowledged record {:.0} ms after ready", ms(first));
 
     runtime.block_on(touch_all(&daemon.address(), args.partitions))?;
     daemon.kill()?;
     let daemon = start(&[])?;
-    report_daemon("started after kill -9", &daemon, &args)?;
+    let idle = report_daemon("started after kill -9", &daemon, &args)?;
+    targets.at_most(ready("ready after kill -9", &daemon), READY_KILLED_MS, "");
+    let each = each_partition("each idle partition after kill -9", idle, empty, &args);
+    targets.at_most(each, PARTITION_KIB, "");
     let first = runtime.block_on(first_produce(&daemon.address()))?;
     println!("first acknowledged record {:.0} ms after ready", ms(first));
     daemon.stop()?;
-    Ok(())
+    targets.finish(args.assert)
+}
+
+fn ready<'a>(what: &'a str, daemon: &Daemon) -> Figure<'a> {
+    Figure {
+        what,
+        value: ms(daemon.ready_after),
+        unit: "ms",
+    }
+}
+
+/// What each idle partition adds to the memory of an empty broker.
+fn each_partition<'a>(what: &'a str, own_bytes: u64, empty_bytes: u64, args: &Args) -> Figure<'a> {
+    let added = own_bytes.saturating_sub(empty_bytes) as f64;
+    Figure {
+        what,
+        value: added / 1024.0 / f64::from(args.partitions),
+        unit: "KiB of own memory",
+    }
+}
+
+fn mib(bytes: u64) -> f64 {
+    bytes as f64 / f64::from(1 << 20)
 }
 
 fn ms(duration: Duration) -> f64 {
     duration.as_secs_f64() * 1000.0
 }
 
-/// Prints when it was ready, what it holds, and what it burns while nobody asks for anything.
-fn report_daemon(what: &str, daemon: &Daemon, args: &Args) -> Result<()> {
+/// Prints when it was ready, what it holds, and what it burns while nobody asks for anything; answers
+/// its own memory in bytes.
+fn report_daemon(what: &str, daemon: &Daemon, args: &Args) -> Result<u64> {
     let before = daemon.usage()?;
     thread::sleep(Duration::from_secs(args.idle_seconds));
     let after = daemon.usage()?;
@@ -84,11 +145,11 @@ fn report_daemon(what: &str, daemon: &Daemon, args: &Args) -> Result<()> {
     println!(
         "{what}: ready in {:.0} ms, own memory {:.1} MiB, peak with maps {:.1} MiB, idle CPU {:.2} %",
         ms(daemon.ready_after),
-        after.own_bytes as f64 / f64::from(1 << 20),
-        after.peak_bytes as f64 / f64::from(1 << 20),
+        mib(after.own_bytes),
+        mib(after.peak_bytes),
         idle * 100.0,
     );
-    Ok(())
+    Ok(after.own_bytes)
 }
 
 /// Creates the topic, and writes `fill_gib` to it, at least one record to every partition.

@@ -16,7 +16,7 @@ mod stream;
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap, HashSet},
     sync::Arc,
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use millstream_proto::{ErrorCode, ProducerEpoch, ProducerId, grpc::v1};
@@ -36,6 +36,9 @@ use stream::ProduceStream;
 
 /// Events that may wait for the sender.
 const EVENTS_MAX: usize = 1024;
+/// How late tokio's timers are at most: their wheel rounds up to a millisecond, and so does the
+/// `epoll_wait` that the runtime sleeps in.
+const TIMER_LATENESS_MAX: Duration = Duration::from_millis(2);
 
 /// What happened to something the sender waits for.
 #[derive(Debug)]
@@ -100,7 +103,7 @@ impl Sender {
         let lane_config = LaneConfig {
             idempotent: config.is_idempotent(),
             in_flight_max: config.in_flight_max,
-            linger: config.linger,
+            linger: timed(config.linger),
             delivery_timeout: config.delivery_timeout,
             retry_backoff: config.retry_backoff,
         };
@@ -517,6 +520,12 @@ impl Drop for Sender {
             );
         }
     }
+}
+
+/// How long to let a batch wait for the timer, so that it waits no longer than `linger` in all.
+/// A linger of a few milliseconds still collects records for half of it.
+fn timed(linger: Duration) -> Duration {
+    linger - TIMER_LATENESS_MAX.min(linger / 2)
 }
 
 /// Written, and more is not known.

@@ -7,7 +7,7 @@ use millstream::Assignment;
 use super::{
     Target,
     load::{Content, Load, Schedule},
-    report::{self, Report},
+    report::{self, RateGoal, Report},
 };
 use crate::{
     failure::{Outcome, Result},
@@ -28,6 +28,8 @@ pub(crate) struct Options {
     target: Target,
     #[command(flatten)]
     load: Load,
+    #[command(flatten)]
+    goal: RateGoal,
 }
 
 /// Drains the topic and reports.
@@ -54,8 +56,7 @@ pub(crate) async fn run(options: &Options, session: &Session) -> Result<Outcome>
         })
     };
     let report = options.target.with(session, "consume", work).await?;
-    report.print(session.output)?;
-    Ok(Outcome::Positive)
+    report.print(session.output, options.goal.into())
 }
 
 async fn drain(session: &Session, topic: &str) -> Result<Throughput> {

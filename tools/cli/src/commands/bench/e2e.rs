@@ -8,7 +8,7 @@ use millstream::{Assignment, Consumer, Start};
 use super::{
     Target,
     load::{Content, Load, Schedule, index_of},
-    report::{self, Report},
+    report::{self, Goals, Report},
 };
 use crate::{
     failure::{Failure, Outcome, Result},
@@ -34,14 +34,15 @@ pub(crate) struct Options {
     target: Target,
     #[command(flatten)]
     load: Load,
+    #[command(flatten)]
+    goals: Goals,
 }
 
 /// Sends and receives the load, and reports.
 pub(crate) async fn run(options: &Options, session: &Session) -> Result<Outcome> {
     let work = async |topic: &str| measure(&options.load, session, topic).await;
     let report = options.target.with(session, "e2e", work).await?;
-    report.print(session.output)?;
-    Ok(Outcome::Positive)
+    report.print(session.output, options.goals)
 }
 
 async fn measure(load: &Load, session: &Session, topic: &str) -> Result<Report> {

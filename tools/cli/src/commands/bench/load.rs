@@ -22,7 +22,7 @@ use crate::{
 /// Sent records whose acknowledgement has not been looked at, between sender and observer.
 const DELIVERIES_MAX: usize = 64 * 1024;
 /// The sender wakes this often; what fell due meanwhile is sent at once.
-const TICK: Duration = Duration::from_millis(1);
+const TICK: Duration = Duration::from_micros(200);
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(150);
 const INDEX_BYTES: usize = 8;
 /// Values differ, so that compression meets something like data: each is a window of this many random
@@ -92,17 +92,20 @@ impl Load {
         content: Content,
     ) -> Result<Sent> {
         let (deliveries, waiting) = mpsc::channel(DELIVERIES_MAX);
-        let observer = tokio::spawn(observe(waiting));
-        let sent = self
-            .send_all(&producer, topic, schedule, content, deliveries)
-            .await;
-        let flushed = producer.close(CLOSE_TIMEOUT).await;
-        let observed = observer
-            .await
-            .unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()));
-        sent?;
+        let generator = Generator {
+            load: self.clone(),
+            producer,
+            topic: Arc::from(topic),
+            schedule,
+            content,
+        };
+        let runtime = tokio::runtime::Handle::current();
+        // A thread of its own: the runtime's timers are milliseconds late, a sleeping thread is not.
+        let generator =
+            tokio::task::spawn_blocking(move || runtime.block_on(generator.run(deliveries)));
+        let (observed, generated) = tokio::join!(observe(waiting), generator);
+        generated.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()))?;
         let (latency_us, end) = observed?;
-        flushed?;
         let throughput = Throughput {
             records: self.records,
             bytes: self.records * self.record_bytes as u64,
@@ -114,36 +117,42 @@ impl Load {
         })
     }
 
-    async fn send_all(
-        &self,
-        producer: &Producer,
-        topic: &str,
-        schedule: Schedule,
-        content: Content,
-        deliveries: mpsc::Sender<(Instant, Delivery)>,
-    ) -> Result<()> {
-        let topic: Arc<str> = Arc::from(topic);
-        let noise = noise(self.record_bytes);
-        for index in 0..self.records {
-            let due = schedule.wait(index).await;
-            let value = self.value(&noise, index);
-            let value = match content {
-                Content::Noise => value,
-                Content::Indexed => indexed(&value, index),
-            };
-            let record = Record::to_topic(Arc::clone(&topic)).value(value);
-            let delivery = producer.send(record).await?;
-            if deliveries.send((due, delivery)).await.is_err() {
-                // The observer has ended with an error, which the caller sees.
-                return Ok(());
-            }
-        }
-        Ok(())
-    }
-
     fn value(&self, noise: &Bytes, index: u64) -> Bytes {
         let shift = usize::try_from(index % NOISE_BYTES as u64).unwrap_or(0);
         noise.slice(shift..shift + self.record_bytes)
+    }
+}
+
+/// What sends a load, on a thread that it may block.
+struct Generator {
+    load: Load,
+    producer: Producer,
+    topic: Arc<str>,
+    schedule: Schedule,
+    content: Content,
+}
+
+impl Generator {
+    /// Sends everything, each record when it is due, and closes the producer. Ends early when nobody
+    /// receives the deliveries any more.
+    async fn run(self, deliveries: mpsc::Sender<(Instant, Delivery)>) -> Result<()> {
+        let noise = noise(self.load.record_bytes);
+        for index in 0..self.load.records {
+            let due = self.schedule.wait(index);
+            let value = self.load.value(&noise, index);
+            let value = match self.content {
+                Content::Noise => value,
+                Content::Indexed => indexed(&value, index),
+            };
+            let record = Record::to_topic(Arc::clone(&self.topic)).value(value);
+            let delivery = self.producer.send(record).await?;
+            if deliveries.send((due, delivery)).await.is_err() {
+                // The observer has ended with an error, which its caller sees.
+                return Ok(());
+            }
+        }
+        drop(deliveries);
+        Ok(self.producer.close(CLOSE_TIMEOUT).await?)
     }
 }
 
@@ -194,17 +203,16 @@ impl Schedule {
         self.start + after
     }
 
-    /// Waits until the record with this index is due; answers when that was. Without a rate it is
+    /// Blocks until the record with this index is due; answers when that was. Without a rate it is
     /// due at once.
-    pub(crate) async fn wait(&self, index: u64) -> Instant {
+    fn wait(&self, index: u64) -> Instant {
         let now = Instant::now();
         if self.rate.is_none() {
             return now;
         }
         let due = self.due(index);
         if due > now {
-            // Timers are no finer than a tick: sleep over it and send what fell due meanwhile.
-            tokio::time::sleep((due - now).max(TICK)).await;
+            std::thread::sleep((due - now).max(TICK));
         }
         due
     }

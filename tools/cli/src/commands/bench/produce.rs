@@ -3,7 +3,7 @@
 use super::{
     Target,
     load::{Content, Load, Schedule},
-    report::{self, Report},
+    report::{self, Goals, Report},
 };
 use crate::{
     failure::{Outcome, Result},
@@ -22,6 +22,8 @@ pub(crate) struct Options {
     target: Target,
     #[command(flatten)]
     load: Load,
+    #[command(flatten)]
+    goals: Goals,
 }
 
 /// Sends the load and reports.
@@ -44,6 +46,5 @@ pub(crate) async fn run(options: &Options, session: &Session) -> Result<Outcome>
         })
     };
     let report = options.target.with(session, "produce", work).await?;
-    report.print(session.output)?;
-    Ok(Outcome::Positive)
+    report.print(session.output, options.goals)
 }

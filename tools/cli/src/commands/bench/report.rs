@@ -6,7 +6,7 @@ use hdrhistogram::Histogram;
 use serde_json::{Map, Value, json};
 
 use crate::{
-    failure::Result,
+    failure::{Outcome, Result},
     output::{self, OutputFormat},
     quantity::{Throughput, count, float, whole},
 };
@@ -35,6 +35,60 @@ pub(crate) fn record(latency_us: &mut Histogram<u64>, latency: Duration) {
     latency_us.saturating_record(micros);
 }
 
+/// The rate that a bench has to reach, if any.
+#[derive(Debug, Clone, Copy, clap::Args)]
+pub(crate) struct RateGoal {
+    /// Exit with 1 below this many MB of values per second
+    #[arg(long, value_name = "MB")]
+    at_least_mb: Option<f64>,
+}
+
+/// What a bench has to reach; without an option it only measures.
+#[derive(Debug, Clone, Copy, clap::Args)]
+pub(crate) struct Goals {
+    #[command(flatten)]
+    rate: RateGoal,
+    /// Exit with 1 when the 99th percentile of the latency is above
+    #[arg(long, value_name = "MS")]
+    at_most_p99_ms: Option<f64>,
+}
+
+impl From<RateGoal> for Goals {
+    fn from(rate: RateGoal) -> Self {
+        Self {
+            rate,
+            at_most_p99_ms: None,
+        }
+    }
+}
+
+impl Goals {
+    /// Says what was missed.
+    fn judge(self, report: &Report) -> Outcome {
+        let rate = report.throughput.mb_per_s();
+        let p99_ms = report
+            .latency
+            .as_ref()
+            .map(|(_, latency_us)| millis(latency_us, 0.99));
+        let mut outcome = Outcome::Positive;
+        if let Some(least) = self.rate.at_least_mb.filter(|least| rate < *least) {
+            output::talk(&format!(
+                "missed: {rate:.1} MB/s, expected at least {least}"
+            ));
+            outcome = Outcome::Negative;
+        }
+        if let (Some(most), Some(p99_ms)) = (self.at_most_p99_ms, p99_ms)
+            && p99_ms > most
+        {
+            output::talk(&format!(
+                "missed: p99 {p99_ms:.3} ms, expected at most {most}"
+            ));
+            outcome = Outcome::Negative;
+        }
+        outcome
+    }
+}
+
 /// What a bench found out.
 pub(crate) struct Report {
     pub(crate) throughput: Throughput,
@@ -45,15 +99,16 @@ pub(crate) struct Report {
 }
 
 impl Report {
-    /// Prints it.
+    /// Prints it, and answers whether it reaches the goals.
     ///
     /// # Errors
     /// When standard output cannot be written.
-    pub(crate) fn print(&self, format: OutputFormat) -> Result<()> {
+    pub(crate) fn print(&self, format: OutputFormat, goals: Goals) -> Result<Outcome> {
         match format {
-            OutputFormat::Table => self.print_table(),
-            OutputFormat::Json => output::json(&self.to_json()),
+            OutputFormat::Table => self.print_table()?,
+            OutputFormat::Json => output::json(&self.to_json())?,
         }
+        Ok(goals.judge(self))
     }
 
     fn print_table(&self) -> Result<()> {
@@ -146,11 +201,42 @@ mod tests {
 
     #[test]
     fn quantiles_are_in_milliseconds() {
+        let latency_us = thousand();
+        assert!((millis(&latency_us, 0.5) - 0.5).abs() < 0.001);
+        assert!((millis(&latency_us, 0.99) - 0.99).abs() < 0.001);
+    }
+
+    /// 1 to 1,000 microseconds.
+    fn thousand() -> Histogram<u64> {
         let mut latency_us = histogram();
         for micros in 1..=1000_u64 {
             record(&mut latency_us, Duration::from_micros(micros));
         }
-        assert!((millis(&latency_us, 0.5) - 0.5).abs() < 0.001);
-        assert!((millis(&latency_us, 0.99) - 0.99).abs() < 0.001);
+        latency_us
+    }
+
+    #[test]
+    fn a_goal_that_is_missed_is_a_negative_answer() {
+        let report = Report {
+            throughput: Throughput {
+                records: 1000,
+                bytes: 100_000_000,
+                time: Duration::from_secs(1),
+            },
+            latency: Some(("from here to there", thousand())),
+            cpu: Duration::ZERO,
+        };
+        let judged = |at_least_mb, at_most_p99_ms| {
+            let rate = RateGoal { at_least_mb };
+            let goals = Goals {
+                rate,
+                at_most_p99_ms,
+            };
+            goals.judge(&report)
+        };
+        assert_eq!(judged(None, None), Outcome::Positive);
+        assert_eq!(judged(Some(99.0), Some(1.0)), Outcome::Positive);
+        assert_eq!(judged(Some(101.0), None), Outcome::Negative);
+        assert_eq!(judged(None, Some(0.9)), Outcome::Negative);
     }
 }
