@@ -358,7 +358,8 @@ impl Lane {
                 | ErrorCode::UnknownProducerId
                 | ErrorCode::ProducerFenced,
             ) if idempotent && !batch.maybe_written => self.renewal = Some(Renewal::Id),
-            Some(ErrorCode::MessageTooLarge) if batch.record_count > 1 => {
+            // Halves of one that may be in the log would not be known again, and be stored twice.
+            Some(ErrorCode::MessageTooLarge) if batch.record_count > 1 && !batch.maybe_written => {
                 return match self.split(batch) {
                     Ok(()) => Refusal::Retried,
                     Err(batch) => Refusal::Failed(batch, error),
@@ -538,3 +539,6 @@ fn halves(batch: &FinishedBatch) -> Option<[FinishedBatch; 2]> {
         part(second, middle, 0)?,
     ])
 }
+
+#[cfg(test)]
+mod tests;

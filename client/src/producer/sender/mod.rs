@@ -563,3 +563,21 @@ fn is_about_metadata(error: &Error) -> bool {
         )
     )
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_timer_is_early_by_as_much_as_it_may_be_late() {
+        let ms = Duration::from_millis;
+        for (linger, timer) in [
+            (ms(0), ms(0)),
+            (ms(2), ms(1)),
+            (ms(5), ms(3)),
+            (ms(60), ms(58)),
+        ] {
+            assert_eq!(timed(linger), timer, "{linger:?}");
+        }
+    }
+}
