@@ -197,7 +197,7 @@ mod tests {
     #[test]
     fn a_full_ring_keeps_its_newest_sample_and_reaches_further_back() {
         for samples_max in [4, 5] {
-            let samples: Vec<_> = (0..1_000).map(|i| (i * 10, i.unsigned_abs())).collect();
+            let samples: Vec<_> = (0..1_000_i64).map(|i| (i * 10, i.unsigned_abs())).collect();
             let ring = ring(&samples, samples_max);
             assert!(ring.samples.len() <= samples_max);
             let newest = ring.samples.back().expect("not empty");
