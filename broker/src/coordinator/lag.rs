@@ -9,7 +9,8 @@
 //!   ─────────┴───────┴───────┴──► now
 //! ```
 //!
-//! When a ring is full every second sample goes, so old lag is told more coarsely than new.
+//! When a ring is full the sample goes that is nearest to its neighbours for its age, so that old lag
+//! is told more coarsely than new: never too short, and too long by a part of itself at most.
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -135,7 +136,7 @@ impl Ring {
             Some(newest) if newest.end >= end => newest.last_ms = now_ms,
             _ => {
                 if self.samples.len() >= samples_max {
-                    self.thin_out();
+                    self.thin_out(now_ms);
                 }
                 self.samples.push_back(Sample {
                     end,
@@ -145,13 +146,21 @@ impl Ring {
         }
     }
 
-    /// Removes every second sample, the newest kept.
-    fn thin_out(&mut self) {
-        let mut keeps = self.samples.len().is_multiple_of(2);
-        self.samples.retain(|_| {
-            keeps = !keeps;
-            keeps
+    /// Removes the sample that is nearest to its neighbours for its age. The oldest stays.
+    fn thin_out(&mut self, now_ms: u64) {
+        let samples = self.samples.make_contiguous().windows(3).enumerate();
+        let crowding = samples.map(|(index, around)| match around {
+            [before, sample, after] => {
+                let span_ms = after.last_ms.saturating_sub(before.last_ms);
+                let age_ms = now_ms.saturating_sub(sample.last_ms).max(1);
+                let parts = u128::from(span_ms) * 1_000_000 / u128::from(age_ms);
+                (parts, index + 1)
+            }
+            _ => (u128::MAX, index + 1),
         });
+        if let Some((_, index)) = crowding.min() {
+            self.samples.remove(index);
+        }
     }
 
     /// When the log last ended at `offset` or before, as far as is known.
@@ -195,17 +204,17 @@ mod tests {
     }
 
     #[test]
-    fn a_full_ring_keeps_its_newest_sample_and_reaches_further_back() {
-        for samples_max in [4, 5] {
-            let samples: Vec<_> = (0..1_000_i64).map(|i| (i * 10, i.unsigned_abs())).collect();
-            let ring = ring(&samples, samples_max);
-            assert!(ring.samples.len() <= samples_max);
-            let newest = ring.samples.back().expect("not empty");
-            assert_eq!((newest.end, newest.last_ms), (9_990, 999));
-            let in_order: Vec<_> = ring.samples.iter().map(|sample| sample.end).collect();
-            assert!(in_order.is_sorted(), "{in_order:?}");
-            let oldest = ring.samples.front().expect("not empty");
-            assert!(oldest.last_ms < 900, "{oldest:?}");
+    fn a_full_ring_tells_any_lag_to_a_part_of_itself() {
+        let second = |second: i64| (second * 10, second.unsigned_abs() * 1_000);
+        let day: Vec<_> = (0..86_400).map(second).collect();
+        let ring = ring(&day, 64);
+        assert_eq!(ring.samples.len(), 64);
+        let now_ms = 86_399_000;
+        for lag_s in [0, 1, 2, 60, 3_600, 80_000, 86_399] {
+            let found_ms = now_ms - ring.last_at((86_399 - lag_s) * 10).expect("known");
+            let lag_ms = lag_s.unsigned_abs() * 1_000;
+            let bounds = lag_ms..=lag_ms + lag_ms / 2;
+            assert!(bounds.contains(&found_ms), "{found_ms} of {lag_ms}");
         }
     }
 }
