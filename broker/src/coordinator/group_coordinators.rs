@@ -12,7 +12,7 @@ use tokio::{
 };
 
 use super::{
-    AppendOn, CoordinatorError, CountsNow, OffsetsPartition,
+    CoordinatorError, CountsNow, OffsetsPartition,
     counts::Counts,
     engine_config::engine_config,
     lag::LagRings,
@@ -240,7 +240,7 @@ impl GroupCoordinators {
         loop {
             ticks.tick().await;
             for partition in self.partitions() {
-                partition.tell(AppendOn::BlockingPool, Event::ExpireOffsets);
+                partition.tell(Event::ExpireOffsets);
             }
         }
     }

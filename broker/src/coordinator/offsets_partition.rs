@@ -19,7 +19,8 @@ use std::sync::{
 };
 
 use millstream_engine::group::{
-    Coordinator, Event, Heartbeat, MemberRef, Reply, StreamId, Subscription, Ticket, Topics,
+    Coordinator, Event, Heartbeat, MemberRef, OffsetCommits, Reply, StreamId, Subscription, Ticket,
+    Topics,
 };
 use millstream_proto::TopicPartition;
 use tokio::sync::oneshot;
@@ -39,7 +40,7 @@ const BACKOFF_DOUBLINGS_MAX: u32 = 6;
 
 /// Where what an event wrote is appended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum AppendOn {
+enum AppendOn {
     /// On the caller's thread, one that serves produce or may wait for the disk, unless appends are
     /// stalled.
     ThisThread,
@@ -119,13 +120,27 @@ impl OffsetsPartition {
     ///
     /// # Errors
     /// Nothing was done: there is no coordinator now.
-    pub fn ask(
-        &self,
-        append_on: AppendOn,
-        event: impl FnOnce(Ticket) -> Event,
-    ) -> Result<Replying, CoordinatorError> {
+    pub fn ask(&self, event: impl FnOnce(Ticket) -> Event) -> Result<Replying, CoordinatorError> {
         let (asker, reply) = oneshot::channel();
-        self.drive(append_on, |active, surroundings| {
+        self.drive(AppendOn::BlockingPool, |active, surroundings| {
+            active.ask(Asker::Once(asker), event, surroundings);
+        })?;
+        Ok(reply)
+    }
+
+    /// Takes in a commit, on a thread that may append, and says where the answer will be.
+    ///
+    /// # Errors
+    /// Nothing was done: there is no coordinator now.
+    pub fn commit(&self, commits: OffsetCommits) -> Result<Replying, CoordinatorError> {
+        let (asker, reply) = oneshot::channel();
+        self.drive(AppendOn::ThisThread, |active, surroundings| {
+            // A topic that was deleted and created again must not come to be known after its commits,
+            // or they would be forgotten as those of the deleted one.
+            if !active.knows_topics_of(&commits) {
+                active.take_topics(&surroundings.topics_now(), surroundings);
+            }
+            let event = |ticket| Event::CommitOffsets(ticket, commits);
             active.ask(Asker::Once(asker), event, surroundings);
         })?;
         Ok(reply)
@@ -145,6 +160,8 @@ impl OffsetsPartition {
         let stream = self.surroundings.next_stream();
         heartbeat.stream = Some(stream);
         self.drive(AppendOn::BlockingPool, |active, surroundings| {
+            // Whoever creates a topic and then joins is assigned it at once.
+            active.take_topics(&surroundings.topics_now(), surroundings);
             active.add_stream(stream, outbox.clone());
             let event = |ticket| Event::Heartbeat(ticket, Box::new(heartbeat));
             active.ask(Asker::Stream(outbox.clone()), event, surroundings);
@@ -235,7 +252,11 @@ impl OffsetsPartition {
     }
 
     /// Hands an event over that nobody waits for, if there is a coordinator.
-    pub(super) fn tell(&self, append_on: AppendOn, event: Event) {
+    pub(super) fn tell(&self, event: Event) {
+        self.tell_from(AppendOn::BlockingPool, event);
+    }
+
+    fn tell_from(&self, append_on: AppendOn, event: Event) {
         if matches!(*self.lock(), Phase::Active(_)) {
             let tell = |active: &mut Active, surroundings: &Surroundings| {
                 active.handle(event, surroundings);
@@ -256,7 +277,7 @@ impl OffsetsPartition {
     }
 
     /// Hands timers over that are due, one at a time; returns when the next one is.
-    pub(super) fn fire_timers(&self, append_on: AppendOn) -> Option<u64> {
+    pub(super) fn fire_timers(&self) -> Option<u64> {
         loop {
             let next_ms = match &*self.lock() {
                 Phase::Active(active) => active.next_timer_ms()?,
@@ -267,7 +288,7 @@ impl OffsetsPartition {
             }
             let fire =
                 |active: &mut Active, surroundings: &Surroundings| active.fire_timer(surroundings);
-            self.drive(append_on, fire).ok()?;
+            self.drive(AppendOn::BlockingPool, fire).ok()?;
         }
     }
 
@@ -395,7 +416,7 @@ impl OffsetsPartition {
         let control = &self.surroundings.control;
         match errand {
             Errand::ExpireMore => drop(control.spawn(async move {
-                this.tell(AppendOn::BlockingPool, Event::ExpireOffsets);
+                this.tell(Event::ExpireOffsets);
             })),
             Errand::ResolveRegex {
                 group_id,
@@ -421,7 +442,7 @@ impl OffsetsPartition {
             topics: matching,
             version: topics.version(),
         };
-        self.tell(AppendOn::ThisThread, event);
+        self.tell_from(AppendOn::ThisThread, event);
     }
 }
 

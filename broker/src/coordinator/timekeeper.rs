@@ -7,7 +7,7 @@ use std::{
 
 use tokio::sync::Notify;
 
-use super::{AppendOn, GroupCoordinators};
+use super::GroupCoordinators;
 
 /// When the next timer of any coordinator is due.
 #[derive(Debug)]
@@ -62,8 +62,6 @@ impl GroupCoordinators {
     /// Hands over every timer that is due; returns when the next one is.
     fn fire_timers(&self) -> Option<u64> {
         let loaded = self.partitions().iter();
-        loaded
-            .filter_map(|partition| partition.fire_timers(AppendOn::BlockingPool))
-            .min()
+        loaded.filter_map(|partition| partition.fire_timers()).min()
     }
 }

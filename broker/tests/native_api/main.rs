@@ -11,6 +11,8 @@ mod broker;
 mod client;
 mod disturbances;
 mod fetch;
+mod groups;
+mod member;
 mod produce;
 mod refusals;
 mod restart;

@@ -3,7 +3,7 @@
 use std::{collections::HashMap, sync::Arc};
 
 use millstream_engine::group::{
-    Action, Coordinator, Event, MemberRef, Outcome, StreamId, Ticket, Topics,
+    Action, Coordinator, Event, MemberRef, OffsetCommits, Outcome, StreamId, Ticket, Topics,
 };
 use millstream_proto::Offset;
 
@@ -137,6 +137,12 @@ impl Active {
             deleted: deleted.to_vec(),
         };
         self.handle(event, surroundings);
+    }
+
+    /// Whether the engine knows every topic that offsets are committed of.
+    pub(super) fn knows_topics_of(&self, commits: &OffsetCommits) -> bool {
+        let mut ids = commits.offsets.iter().filter_map(|offset| offset.topic_id);
+        ids.all(|id| self.topics.by_id(id).is_some())
     }
 
     /// Reads the engine's state.

@@ -7,7 +7,7 @@ use millstream_engine::group::{Event, GroupType, Refusal, Reply};
 
 use super::replied;
 use crate::{
-    coordinator::{AppendOn, CoordinatorError, OffsetsPartition},
+    coordinator::{CoordinatorError, OffsetsPartition},
     service::{RequestContext, ServiceError, Services},
 };
 
@@ -71,7 +71,7 @@ impl Services {
         };
         let group_id = Arc::from(group_id);
         let event = |ticket| Event::DeleteGroup(ticket, group_id);
-        match replied(coordinator.ask(AppendOn::BlockingPool, event)).await? {
+        match replied(coordinator.ask(event)).await? {
             Reply::GroupDeleted => Ok(()),
             _ => Err(ServiceError::panicked()),
         }

@@ -9,7 +9,7 @@ use millstream_proto::{ErrorCode, PartitionIndex, TopicId};
 
 use super::replied;
 use crate::{
-    coordinator::{AppendOn, CoordinatorError, Replying},
+    coordinator::{CoordinatorError, Replying},
     quorum::MetadataImage,
     service::{RequestContext, ServiceError, Services, offsets::checked_offset},
 };
@@ -128,9 +128,8 @@ impl Services {
             member_epoch: request.member_epoch,
             offsets,
         };
-        let event = |ticket| Event::CommitOffsets(ticket, commits);
         Ok(Committing {
-            replying: coordinator.ask(AppendOn::ThisThread, event),
+            replying: coordinator.commit(commits),
             refused,
         })
     }
@@ -233,7 +232,7 @@ impl Services {
         let partitions = partitions.into_iter();
         let partitions = partitions.map(|(topic, partition)| (Arc::from(topic), partition));
         let (group_id, partitions) = (Arc::from(group_id), partitions.collect());
-        let replying = coordinator.ask(AppendOn::BlockingPool, |ticket| Event::DeleteOffsets {
+        let replying = coordinator.ask(|ticket| Event::DeleteOffsets {
             ticket,
             group_id,
             partitions,

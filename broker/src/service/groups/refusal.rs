@@ -69,6 +69,7 @@ const fn group_hint(refusal: &Refusal) -> &'static str {
         }
         Refusal::StreamReplaced { .. } => "use the newer stream",
         Refusal::StaleEpoch { .. } => "retry with the member epoch of the last assignment",
+        Refusal::NotHeld { .. } => "commit only what the last assignment gives the member",
         Refusal::FencedInstance { .. } => "give each running member an instance id of its own",
         Refusal::UnreleasedInstance { .. } => {
             "stop that member, or wait for its session to end, or use another instance id"
