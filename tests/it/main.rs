@@ -5,6 +5,7 @@ mod command_line;
 mod disk_full;
 mod flights;
 mod group_churn;
+mod group_commands;
 mod group_files;
 mod group_flights;
 mod group_records;

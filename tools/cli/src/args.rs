@@ -202,6 +202,7 @@ mod tests {
             "consume flights --partition -1",
             "consume flights --limit many",
             "consume flights --group readers --partition 3",
+            "consume flights --group ",
             "groups describe",
             "groups describe readers --lag-max -1",
             "groups list --state Sleeping",

@@ -136,10 +136,9 @@ fn completions_name_the_nouns_for_every_shell() {
         let output = millstream(&["completions", shell], b"");
         assert_eq!(output.status.code(), Some(0), "{shell}");
         let script = String::from_utf8(output.stdout).expect("text");
-        assert!(
-            script.contains("produce") && script.contains("topics"),
-            "{shell}"
-        );
+        for noun in ["produce", "topics", "groups", "offsets"] {
+            assert!(script.contains(noun), "{noun} for {shell}");
+        }
     }
 }
 

@@ -37,8 +37,7 @@ fn lines(output: &mut impl std::io::BufRead, count: usize) -> Vec<String> {
 }
 
 fn signal(child: &Child, signal: Signal) {
-    let pid = Pid::from_raw(i32::try_from(child.id()).unwrap()).unwrap();
-    kill_process(pid, signal).unwrap();
+    kill_process(Pid::from_child(child), signal).unwrap();
 }
 
 #[test]

@@ -8,6 +8,7 @@ mod hand_over;
 mod member;
 mod printer;
 
+use clap::builder::NonEmptyStringValueParser;
 use millstream::{
     IsolationLevel, Start,
     admin::{PartitionLog, TopicDescription},
@@ -49,7 +50,7 @@ pub(crate) struct Options {
     /// The topic
     topic: String,
     /// Read as a member of this group, and commit what is printed
-    #[arg(long, value_name = "GROUP")]
+    #[arg(long, value_name = "GROUP", value_parser = NonEmptyStringValueParser::new())]
     group: Option<String>,
     /// Where to start: earliest (the default), latest, an offset, or a time (the first record at or
     /// after it)

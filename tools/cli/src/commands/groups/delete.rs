@@ -1,5 +1,6 @@
 //! `millstream groups delete GROUP...`.
 
+use clap::builder::NonEmptyStringValueParser;
 use millstream::admin::GroupDescription;
 use serde_json::{Value, json};
 
@@ -22,7 +23,7 @@ Examples:
   millstream groups delete readers --yes")]
 pub(crate) struct Options {
     /// The groups
-    #[arg(required = true, value_name = "GROUP")]
+    #[arg(required = true, value_name = "GROUP", value_parser = NonEmptyStringValueParser::new())]
     groups: Vec<String>,
     /// Delete without asking
     #[arg(long)]

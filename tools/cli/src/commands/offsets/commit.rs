@@ -1,5 +1,6 @@
 //! `millstream offsets commit GROUP`.
 
+use clap::builder::NonEmptyStringValueParser;
 use millstream::CommitOffset;
 use serde_json::json;
 
@@ -22,6 +23,7 @@ Examples:
   millstream offsets commit audit --topic flights --partition 0 --offset 0 --metadata 'run 17'")]
 pub(crate) struct Options {
     /// The group
+    #[arg(value_parser = NonEmptyStringValueParser::new())]
     group: String,
     /// The topic
     #[arg(long, value_name = "TOPIC")]

@@ -1,5 +1,6 @@
 //! `millstream offsets delete GROUP`.
 
+use clap::builder::NonEmptyStringValueParser;
 use serde_json::json;
 
 use super::{
@@ -25,6 +26,7 @@ Examples:
   millstream offsets delete readers --topic flights:0,3 --topic weather --yes")]
 pub(crate) struct Options {
     /// The group
+    #[arg(value_parser = NonEmptyStringValueParser::new())]
     group: String,
     /// The topic, or some partitions of it; may be given several times
     #[arg(long = "topic", value_name = "TOPIC[:P,...]", value_parser = parse, required = true)]

@@ -1,5 +1,6 @@
 //! `millstream offsets list GROUP`.
 
+use clap::builder::NonEmptyStringValueParser;
 use millstream::CommittedOffset;
 use serde_json::{Value, json};
 
@@ -21,6 +22,7 @@ Examples:
   millstream offsets list readers --topic flights:0,3 --output json")]
 pub(crate) struct Options {
     /// The group
+    #[arg(value_parser = NonEmptyStringValueParser::new())]
     group: String,
     /// Only this topic, or these partitions of it; may be given several times
     #[arg(long = "topic", value_name = "TOPIC[:P,...]", value_parser = parse)]

@@ -55,12 +55,14 @@ fn refuse_failed<T>(
     let Some((item, error)) = failed.into_iter().next() else {
         return Ok(());
     };
+    let name = name(item);
+    let text = match total {
+        1 => format!("the offset of {name} was not {action}: {error}"),
+        _ => format!("{count} of {total} offsets were not {action}, {name}: {error}"),
+    };
     let hint = error.hint().map(std::borrow::Cow::into_owned);
     Err(Failure::new(
-        format!(
-            "{count} of {total} offsets were not {action}, {}: {error}",
-            name(item)
-        ),
+        text,
         hint.unwrap_or_else(|| "try again; the broker's log says more".to_owned()),
     ))
 }

@@ -3,6 +3,7 @@
 mod json;
 mod table;
 
+use clap::builder::NonEmptyStringValueParser;
 use millstream::admin::GroupDescription;
 
 use crate::{
@@ -24,6 +25,7 @@ Examples:
   millstream groups describe readers --lag-max 0 || echo 'not there yet'")]
 pub(crate) struct Options {
     /// The group
+    #[arg(value_parser = NonEmptyStringValueParser::new())]
     group: String,
     /// Show all rebalances that are remembered, not only the last
     #[arg(long)]

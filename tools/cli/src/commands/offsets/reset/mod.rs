@@ -5,6 +5,7 @@ mod target;
 
 use std::collections::BTreeMap;
 
+use clap::builder::NonEmptyStringValueParser;
 use millstream::{
     CommitOffset, IsolationLevel, Start,
     admin::{GroupPartition, OffsetSpec},
@@ -42,6 +43,7 @@ Examples:
   millstream offsets reset readers --topic flights --to -1h30m --yes")]
 pub(crate) struct Options {
     /// The group
+    #[arg(value_parser = NonEmptyStringValueParser::new())]
     group: String,
     /// The topic, or some partitions of it; may be given several times
     #[arg(long = "topic", value_name = "TOPIC[:P,...]", value_parser = selection::parse, required = true)]
