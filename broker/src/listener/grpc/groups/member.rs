@@ -11,7 +11,7 @@ use futures_util::{Stream, stream};
 use millstream_proto::grpc::v1::{
     self, member_request::Request as Said, member_response::Response as Answer,
 };
-use tokio::task::JoinHandle;
+use tokio::task::{JoinError, JoinHandle};
 use tonic::{Request, Status, Streaming};
 
 use super::convert;
@@ -28,8 +28,10 @@ use crate::{
 enum End {
     /// The membership is over, or was not granted.
     Failed(ServiceError),
-    /// The client broke the rules, or the broker shuts down.
-    Status(Status),
+    /// The client broke the rules.
+    BrokenRule(&'static str),
+    /// The broker shuts down.
+    Stopping,
 }
 
 impl From<ServiceError> for End {
@@ -87,16 +89,23 @@ impl Telling {
             }
             let ended = tokio::select! {
                 biased;
-                answer = self.answers.next() => return Some(Ok(self.tell(answer?))),
-                ended = ended(&mut self.reader) => ended,
+                answer = self.answers.next() => match answer {
+                    Some(answer) => return Some(Ok(self.tell(answer))),
+                    // Nobody is left to tell it anything, so the reader ends, if it has not.
+                    None => {
+                        self.is_over = true;
+                        let reader = self.reader.take();
+                        reader?.await
+                    }
+                },
+                ended = ended(&mut self.reader) => {
+                    self.reader = None;
+                    ended
+                }
             };
-            self.reader = None;
-            if let Some(end) = ended {
+            if let Some(end) = why(ended) {
                 self.is_over = true;
-                return Some(match end {
-                    End::Failed(error) => Ok(response(Answer::Failed(wire::error(error)))),
-                    End::Status(status) => Err(status),
-                });
+                return Some(last(end));
             }
         }
     }
@@ -142,18 +151,33 @@ fn response(answer: Answer) -> v1::MemberResponse {
     }
 }
 
-/// Why the reader ended; `None` where the client simply closed its side.
-async fn ended(reader: &mut Option<JoinHandle<Result<(), End>>>) -> Option<End> {
+/// What came of reading a stream.
+type Ended = Result<Result<(), End>, JoinError>;
+
+async fn ended(reader: &mut Option<JoinHandle<Result<(), End>>>) -> Ended {
     match reader {
+        Some(reader) => reader.await,
         None => std::future::pending().await,
-        Some(reader) => match reader.await {
-            Ok(Ok(())) => None,
-            Ok(Err(end)) => Some(end),
-            Err(error) => {
-                tracing::error!(%error, "reading a member's stream panicked");
-                Some(End::Failed(ServiceError::panicked()))
-            }
-        },
+    }
+}
+
+/// Why the reader ended; `None` where the client simply closed its side.
+fn why(ended: Ended) -> Option<End> {
+    match ended {
+        Ok(ended) => ended.err(),
+        Err(error) => {
+            tracing::error!(%error, "reading a member's stream panicked");
+            Some(End::Failed(ServiceError::panicked()))
+        }
+    }
+}
+
+/// The last that is said on a stream.
+fn last(end: End) -> Result<v1::MemberResponse, Status> {
+    match end {
+        End::Failed(error) => Ok(response(Answer::Failed(wire::error(error)))),
+        End::BrokenRule(rule) => Err(Status::invalid_argument(rule)),
+        End::Stopping => Err(wire::shutting_down()),
     }
 }
 
@@ -177,7 +201,10 @@ impl Reading {
             .join_group(&self.context, joining, outbox)
             .await?;
         let result = self.listen(&member).await;
-        member.end_stream();
+        // When the broker shuts down it is not the member who is gone.
+        if !matches!(result, Err(End::Stopping)) {
+            member.end_stream();
+        }
         result
     }
 
@@ -185,12 +212,12 @@ impl Reading {
     async fn first(&mut self) -> Result<Option<v1::MemberJoin>, End> {
         let request = tokio::select! {
             biased;
-            () = &mut self.shutdown => return Err(End::Status(wire::shutting_down())),
+            () = &mut self.shutdown => return Err(End::Stopping),
             request = self.requests.message() => request,
         };
         match request.map(|request| request.and_then(|request| request.request)) {
             Ok(Some(Said::Join(join))) => Ok(Some(join)),
-            Ok(Some(_)) => Err(broken_rule("the first message must be MemberJoin")),
+            Ok(Some(_)) => Err(End::BrokenRule("the first message must be MemberJoin")),
             // The connection broke, or the client changed its mind.
             Ok(None) | Err(_) => Ok(None),
         }
@@ -200,7 +227,7 @@ impl Reading {
         loop {
             let request = tokio::select! {
                 biased;
-                () = &mut self.shutdown => return Err(End::Status(wire::shutting_down())),
+                () = &mut self.shutdown => return Err(End::Stopping),
                 () = member.is_unheard() => return Ok(()),
                 request = self.requests.message() => request,
             };
@@ -224,13 +251,9 @@ fn said(member: &Member, request: v1::MemberRequest) -> Result<(), End> {
             member.report(Some(convert::subscription(subscription)), None)?;
         }
         Some(Said::Leave(leave)) => member.leave(leave.keep_partitions)?,
-        Some(Said::Join(_)) => return Err(broken_rule("a stream has one MemberJoin")),
+        Some(Said::Join(_)) => return Err(End::BrokenRule("a stream has one MemberJoin")),
         // Of a kind that a later client sends: the member is alive.
         None => member.report(None, None)?,
     }
     Ok(())
-}
-
-fn broken_rule(rule: &str) -> End {
-    End::Status(Status::invalid_argument(rule.to_owned()))
 }
