@@ -24,6 +24,10 @@ pub struct Args {
     #[arg(long)]
     pub print_config: bool,
 
+    /// Prints every metric as Markdown, with its type, unit, labels and when to act, then exits
+    #[arg(long)]
+    pub print_metrics: bool,
+
     /// Checks the configuration and exits: 0 when it is valid, 2 otherwise
     #[arg(long)]
     pub check: bool,

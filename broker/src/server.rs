@@ -29,7 +29,9 @@ use crate::{
         render,
     },
     error::Refusal,
-    logging, panics, version,
+    logging,
+    metrics::documentation,
+    panics, version,
 };
 
 /// Exit code of a refusal.
@@ -38,6 +40,10 @@ const REFUSED: u8 = 2;
 /// Runs `millstreamd` with its command line to its end.
 #[must_use]
 pub fn run(args: &Args) -> ExitCode {
+    if args.print_metrics {
+        print(&documentation::markdown());
+        return ExitCode::SUCCESS;
+    }
     let io = match millstream_log::io::from_env() {
         Ok(io) => io,
         Err(error) => {

@@ -3,6 +3,7 @@
 mod bit_flips;
 mod command_line;
 mod disk_full;
+mod first_page;
 mod flights;
 mod group_churn;
 mod group_commands;

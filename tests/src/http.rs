@@ -1,4 +1,4 @@
-//! One HTTP GET, as a probe would send it.
+//! One HTTP request, as a probe or a WebDriver client would send it.
 
 use std::{
     io::{self, Read as _, Write as _},
@@ -6,11 +6,13 @@ use std::{
     time::Duration,
 };
 
-/// What a probe got.
+/// What came back.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Response {
     /// HTTP status.
     pub status: u16,
+    /// The headers, one per line.
+    pub headers: String,
     /// Everything behind the headers.
     pub body: String,
 }
@@ -20,12 +22,28 @@ pub struct Response {
 /// # Errors
 /// When nobody listens, `timeout` passes, or the answer is no HTTP.
 pub fn get(address: SocketAddr, path: &str, timeout: Duration) -> io::Result<Response> {
+    send(address, "GET", path, "", timeout)
+}
+
+/// Sends `body` as JSON to `path`, on a connection of its own.
+///
+/// # Errors
+/// As [`get`].
+pub fn send(
+    address: SocketAddr,
+    method: &str,
+    path: &str,
+    body: &str,
+    timeout: Duration,
+) -> io::Result<Response> {
     let mut stream = TcpStream::connect_timeout(&address, timeout)?;
     stream.set_read_timeout(Some(timeout))?;
     stream.set_write_timeout(Some(timeout))?;
+    let length = body.len();
     write!(
         stream,
-        "GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n"
+        "{method} {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\
+         Content-Type: application/json\r\nContent-Length: {length}\r\n\r\n{body}"
     )?;
     let mut text = Vec::new();
     stream.read_to_end(&mut text)?;
@@ -38,6 +56,7 @@ fn parse(text: &str) -> Option<Response> {
     let status = head.split(' ').nth(1)?.parse().ok()?;
     Some(Response {
         status,
+        headers: head.to_owned(),
         body: body.to_owned(),
     })
 }

@@ -5,6 +5,7 @@
 //! `cargo xtask soak` knows them.
 
 pub mod binary;
+pub mod browser;
 pub mod checker;
 pub mod churn;
 pub mod cli;
@@ -22,6 +23,7 @@ pub mod scale;
 pub mod workload;
 
 pub use binary::{cli_path, daemon_path};
+pub use browser::{Browser, Screen};
 pub use cli::Cli;
 pub use daemon::{Daemon, DaemonOptions};
 pub use kafka_dump::KafkaDump;

@@ -1,9 +1,15 @@
 //! The daemon's metrics, in Prometheus' text format.
 //!
-//! Components register their families while the daemon starts and keep the handles, so that nothing
-//! is looked up on the hot path; figures that others count already are read when somebody asks
-//! ([`Figures`]). All names begin with `millstream_`.
+//! ```text
+//!   catalog: what there is ──► Figures: what it is now ──► /metrics
+//!                          └─► documentation: docs/metrics.md
+//! ```
+//! Nothing is counted here: figures that components count already are read when somebody asks. All
+//! names begin with `millstream_`.
 
+pub mod catalog;
+pub mod documentation;
+pub mod figures;
 pub mod process;
 
 use std::{
@@ -11,12 +17,10 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
-use prometheus_client::{
-    collector::Collector,
-    encoding::{DescriptorEncoder, EncodeMetric, MetricEncoder, text::encode},
-    metrics::{counter::ConstCounter, gauge::ConstGauge},
-    registry::Registry,
-};
+use prometheus_client::{encoding::text::encode, registry::Registry};
+
+pub use figures::Figures;
+use figures::FiguresCollector;
 
 use crate::config::Config;
 
@@ -38,18 +42,11 @@ impl Default for Metrics {
 }
 
 impl Metrics {
-    /// Registers families; for use while the daemon starts.
-    pub fn register<T>(&self, register: impl FnOnce(&mut Registry) -> T) -> T {
+    /// Registers figures that are read when somebody asks; for use while the daemon starts.
+    pub fn register(&self, read: impl Fn(&mut Figures) + Send + Sync + 'static) {
+        let collector = FiguresCollector::new(read);
         let mut registry = self.registry.lock().unwrap_or_else(PoisonError::into_inner);
-        register(&mut registry)
-    }
-
-    /// Registers figures that are read when somebody asks.
-    pub fn register_figures(&self, read: impl Fn(&mut Figures) + Send + Sync + 'static) {
-        let collector = FiguresCollector {
-            read: Box::new(read),
-        };
-        self.register(|registry| registry.register_collector(Box::new(collector)));
+        registry.register_collector(Box::new(collector));
     }
 
     /// All metrics as text.
@@ -60,136 +57,6 @@ impl Metrics {
         let registry = self.registry.lock().unwrap_or_else(PoisonError::into_inner);
         let mut out = String::new();
         encode(&mut out, &registry).map(|()| out)
-    }
-}
-
-/// Figures of one moment.
-#[derive(Debug, Default)]
-pub struct Figures {
-    figures: Vec<Figure>,
-}
-
-#[derive(Debug)]
-struct Figure {
-    name: &'static str,
-    help: &'static str,
-    labels: Vec<(&'static str, String)>,
-    value: Value,
-}
-
-#[derive(Debug)]
-enum Value {
-    Gauge(i64),
-    Seconds(f64),
-    Counter(u64),
-    CounterSeconds(f64),
-}
-
-impl Figures {
-    /// Something that goes up and down. `name` ends with its unit.
-    pub fn gauge(&mut self, name: &'static str, help: &'static str, value: u64) {
-        self.labelled_gauge(name, help, &[], value);
-    }
-
-    /// A gauge of one kind among several; all of one name must follow each other.
-    pub fn labelled_gauge(
-        &mut self,
-        name: &'static str,
-        help: &'static str,
-        labels: &[(&'static str, &str)],
-        value: u64,
-    ) {
-        let value = Value::Gauge(i64::try_from(value).unwrap_or(i64::MAX));
-        self.push(name, help, labels, value);
-    }
-
-    /// Seconds that go up and down.
-    pub fn seconds(&mut self, name: &'static str, help: &'static str, value: f64) {
-        self.push(name, help, &[], Value::Seconds(value));
-    }
-
-    /// Something that is counted; `_total` is added to the name.
-    pub fn counter(&mut self, name: &'static str, help: &'static str, value: u64) {
-        self.push(name, help, &[], Value::Counter(value));
-    }
-
-    /// Seconds that are added up; `_total` is added to the name.
-    pub fn counter_seconds(&mut self, name: &'static str, help: &'static str, value: f64) {
-        self.push(name, help, &[], Value::CounterSeconds(value));
-    }
-
-    fn push(
-        &mut self,
-        name: &'static str,
-        help: &'static str,
-        labels: &[(&'static str, &str)],
-        value: Value,
-    ) {
-        let labels = labels.iter();
-        self.figures.push(Figure {
-            name,
-            help,
-            labels: labels
-                .map(|(name, value)| (*name, (*value).to_owned()))
-                .collect(),
-            value,
-        });
-    }
-}
-
-struct FiguresCollector {
-    read: Box<dyn Fn(&mut Figures) + Send + Sync>,
-}
-
-impl fmt::Debug for FiguresCollector {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("FiguresCollector").finish_non_exhaustive()
-    }
-}
-
-impl Collector for FiguresCollector {
-    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
-        let mut figures = Figures::default();
-        (self.read)(&mut figures);
-        let mut rest = figures.figures.as_slice();
-        while let Some(first) = rest.first() {
-            let same = rest.iter().take_while(|figure| figure.name == first.name);
-            let (family, after) = rest.split_at(same.count());
-            encode_family(&mut encoder, first, family)?;
-            rest = after;
-        }
-        Ok(())
-    }
-}
-
-fn encode_family(
-    encoder: &mut DescriptorEncoder<'_>,
-    first: &Figure,
-    family: &[Figure],
-) -> fmt::Result {
-    let metric_type = match first.value {
-        Value::Gauge(_) | Value::Seconds(_) => prometheus_client::metrics::MetricType::Gauge,
-        Value::Counter(_) | Value::CounterSeconds(_) => {
-            prometheus_client::metrics::MetricType::Counter
-        }
-    };
-    let mut encoder = encoder.encode_descriptor(first.name, first.help, None, metric_type)?;
-    for figure in family {
-        if figure.labels.is_empty() {
-            // An empty family would show as `{}`.
-            return encode_value(encoder, &figure.value);
-        }
-        encode_value(encoder.encode_family(&figure.labels)?, &figure.value)?;
-    }
-    Ok(())
-}
-
-fn encode_value(encoder: MetricEncoder<'_>, value: &Value) -> fmt::Result {
-    match *value {
-        Value::Gauge(value) => ConstGauge::new(value).encode(encoder),
-        Value::Seconds(value) => ConstGauge::new(value).encode(encoder),
-        Value::Counter(value) => ConstCounter::new(value).encode(encoder),
-        Value::CounterSeconds(value) => ConstCounter::new(value).encode(encoder),
     }
 }
 
@@ -243,41 +110,13 @@ pub fn limits(figures: &mut Figures, config: &Config) {
         ("tail_cache_bytes_max", limits.tail_cache_bytes_max.0),
         ("unflushed_bytes_max", limits.unflushed_bytes_max.0),
     ] {
-        figures.labelled_gauge(
-            "limit",
-            "Configured limit, by its key in section limits",
-            &[("key", name)],
-            value,
-        );
+        figures.set_labelled(catalog::LIMIT, &[name], value);
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn figures_become_families_with_prefix_type_and_labels() {
-        let metrics = Metrics::default();
-        metrics.register_figures(|figures| {
-            figures.gauge("topics", "Topics", 3);
-            figures.labelled_gauge("limit", "Limits", &[("key", "a")], 1);
-            figures.labelled_gauge("limit", "Limits", &[("key", "b")], 2);
-            figures.counter("panics", "Panics", 4);
-        });
-        let text = metrics.text().expect("text");
-        for line in [
-            "# TYPE millstream_topics gauge",
-            "millstream_topics 3",
-            "millstream_limit{key=\"a\"} 1",
-            "millstream_limit{key=\"b\"} 2",
-            "millstream_panics_total 4",
-            "# EOF",
-        ] {
-            assert!(text.lines().any(|found| found == line), "{line} in {text}");
-        }
-        assert_eq!(text.matches("# TYPE millstream_limit gauge").count(), 1);
-    }
 
     #[test]
     fn every_limit_of_the_configuration_has_a_metric() {
@@ -288,11 +127,7 @@ mod tests {
             .filter(|key| key.section == "limits")
             .map(|key| key.name.to_owned())
             .collect();
-        let found: Vec<_> = figures
-            .figures
-            .iter()
-            .filter_map(|figure| figure.labels.first().map(|label| label.1.clone()))
-            .collect();
+        let found: Vec<_> = figures.labels_of(catalog::LIMIT).collect();
         assert_eq!(found, expected);
     }
 }

@@ -5,7 +5,7 @@ use std::{path::Path, time::Duration};
 use millstream_log::io::{DiskIo, LogIo, OpenMode};
 use rustix::process::{Resource, getrlimit};
 
-use super::Figures;
+use super::{Figures, catalog};
 
 /// Longest `/proc` file that is read.
 const PROC_BYTES_MAX: usize = 16 << 10;
@@ -73,37 +73,14 @@ fn processor_time() -> Duration {
 /// Adds all figures about this process.
 pub fn figures(figures: &mut Figures) {
     let memory = Memory::now();
-    figures.gauge(
-        "process_memory_own_bytes",
-        "Resident memory of the process's own (RssAnon + RssShmem)",
-        memory.own_bytes,
-    );
-    figures.gauge(
-        "process_memory_mapped_bytes",
-        "Resident pages of mapped files (RssFile), which the kernel may drop",
-        memory.file_bytes,
-    );
-    figures.gauge(
-        "process_memory_peak_bytes",
-        "Most memory that was ever resident, maps included (VmHWM)",
-        memory.peak_bytes,
-    );
-    figures.gauge("process_threads", "Threads", memory.threads);
-    figures.gauge(
-        "process_descriptors",
-        "Descriptors that are open",
-        open_descriptors(),
-    );
-    figures.gauge(
-        "process_descriptors_max",
-        "Descriptors that may be open",
-        getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX),
-    );
-    figures.counter_seconds(
-        "process_cpu_seconds",
-        "Processor time used, in user and kernel mode",
-        processor_time().as_secs_f64(),
-    );
+    figures.set(catalog::PROCESS_MEMORY_OWN, memory.own_bytes);
+    figures.set(catalog::PROCESS_MEMORY_MAPPED, memory.file_bytes);
+    figures.set(catalog::PROCESS_MEMORY_PEAK, memory.peak_bytes);
+    figures.set(catalog::PROCESS_THREADS, memory.threads);
+    figures.set(catalog::PROCESS_DESCRIPTORS, open_descriptors());
+    let descriptors_max = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
+    figures.set(catalog::PROCESS_DESCRIPTORS_MAX, descriptors_max);
+    figures.set(catalog::PROCESS_CPU, processor_time().as_secs_f64());
 }
 
 #[cfg(test)]

@@ -16,6 +16,7 @@ pub mod quarantine;
 pub mod registry;
 pub mod replica;
 pub mod replica_config;
+pub mod traffic;
 pub mod wakeups;
 pub mod watcher;
 
@@ -26,5 +27,6 @@ pub use pending_ack::PendingAck;
 pub use registry::Partitions;
 pub use replica::{AcksWanted, Appending, Isolation, Offsets, Replica};
 pub use replica_config::ReplicaConfig;
+pub use traffic::{Traffic, TrafficCounts};
 pub use wakeups::{Parked, Wakeups};
 pub use watcher::ReplicaWatcher;

@@ -15,7 +15,7 @@ use millstream_log::{DataDirectory, Offline, PartitionLog, StorageError};
 use millstream_proto::{BrokerId, PartitionIndex, TopicId, TopicPartition};
 use tokio::sync::watch;
 
-use super::{AppendGate, Replica, ReplicaConfig, quarantine::quarantine};
+use super::{AppendGate, Replica, ReplicaConfig, TrafficCounts, quarantine::quarantine};
 use crate::{
     config::topic::TopicConfig,
     quorum::{
@@ -88,6 +88,14 @@ impl Partitions {
     pub fn all(&self) -> Vec<Arc<Replica>> {
         let replicas = self.replicas.read().unwrap_or_else(PoisonError::into_inner);
         replicas.values().map(Arc::clone).collect()
+    }
+
+    /// What clients produced to a topic and fetched from it.
+    #[must_use]
+    pub fn traffic_of(&self, topic: &TopicImage) -> TrafficCounts {
+        let partitions = topic.partitions.iter();
+        let replicas = partitions.filter_map(|p| self.get(topic.topic_id, p.partition));
+        replicas.map(|replica| replica.traffic().counts()).sum()
     }
 
     /// The effective configuration of a topic; the broker's defaults where what is stored cannot be

@@ -25,7 +25,7 @@ use millstream_proto::{BrokerId, LeaderEpoch, Offset, PartitionIndex, TopicId, T
 use tokio::sync::oneshot;
 
 use super::{
-    AckLost, Parked, PartitionError, PendingAck, ReplicaConfig, ReplicaWatcher, Wakeups,
+    AckLost, Parked, PartitionError, PendingAck, ReplicaConfig, ReplicaWatcher, Traffic, Wakeups,
     pending_ack::AckResult, wakeups::ParkedReads,
 };
 use crate::quorum::PartitionImage;
@@ -94,6 +94,7 @@ pub struct Replica {
     this: Weak<Self>,
     high_watermark: AtomicI64,
     watcher: OnceLock<Weak<dyn ReplicaWatcher>>,
+    traffic: Traffic,
     inner: Mutex<Inner>,
 }
 
@@ -172,6 +173,7 @@ impl Replica {
             this: Weak::clone(this),
             high_watermark: AtomicI64::new(0),
             watcher: OnceLock::new(),
+            traffic: Traffic::default(),
             inner: Mutex::new(Inner {
                 status,
                 next_ticket: 0,
@@ -224,6 +226,12 @@ impl Replica {
     /// Why it serves nothing.
     pub fn leader_epoch(&self) -> Result<LeaderEpoch, PartitionError> {
         Ok(self.serving()?.leadership()?.leader_epoch())
+    }
+
+    /// What clients produced to it and fetched from it.
+    #[must_use]
+    pub fn traffic(&self) -> &Traffic {
+        &self.traffic
     }
 
     /// Reads parked on it, for metrics and tests.

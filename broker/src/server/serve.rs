@@ -3,7 +3,7 @@
 use std::{
     io,
     process::ExitCode,
-    sync::Arc,
+    sync::{Arc, OnceLock},
     time::{Duration, Instant},
 };
 
@@ -81,6 +81,8 @@ struct Core {
     logger: Logger,
     health: Health,
     metrics: Metrics,
+    /// What the first page shows, once it is there: health is served before.
+    shown: Arc<OnceLock<Arc<Services>>>,
     compaction: Arc<CompactionStatus>,
     shutdown: Shutdown,
     /// Ends the HTTP listener, which answers until the very end.
@@ -122,8 +124,9 @@ impl Server {
         core.follow(&quorum, &partitions)?;
         let counts = Arc::new(ConnectionCounts::default());
         let groups = core.start_groups(&quorum, &partitions);
-        core.register_figures(&quorum, &partitions, &counts);
         let services = core.services(&quorum, &partitions, groups, &storage.identity);
+        core.show(&services);
+        core.register_figures(&quorum, &partitions, &counts, &services);
         let native = core.serve_native(listeners.native, services, counts)?;
         let server = Self {
             core,
@@ -216,6 +219,7 @@ impl Core {
             logger,
             health: Health::default(),
             metrics: Metrics::default(),
+            shown: Arc::default(),
             compaction: Arc::default(),
             shutdown: Shutdown::new(),
             closing: Shutdown::new(),
@@ -237,6 +241,7 @@ impl Core {
         let state = HttpState {
             health: self.health.clone(),
             metrics: self.metrics.clone(),
+            services: Arc::clone(&self.shown),
         };
         let connections_max = self.config.limits.http_connections_max;
         let server = http::serve(listener, connections_max, state, self.closing.clone());
@@ -327,6 +332,7 @@ impl Core {
         quorum: &Arc<LocalQuorum>,
         partitions: &Arc<Partitions>,
         counts: &Arc<ConnectionCounts>,
+        services: &Services,
     ) {
         let sources = figures::Sources {
             config: Arc::clone(&self.config),
@@ -336,6 +342,7 @@ impl Core {
             partitions: Arc::clone(partitions),
             compaction: Arc::clone(&self.compaction),
             connections: Arc::clone(counts),
+            traffic: Arc::clone(services.traffic()),
         };
         figures::register(&self.metrics, sources);
     }
@@ -359,6 +366,14 @@ impl Core {
                 directory_id: identity.directory_id_text(),
             },
         })
+    }
+
+    /// Gives the first page what it shows.
+    fn show(&self, services: &Arc<Services>) {
+        let throughput = Arc::clone(services.throughput());
+        self.control.spawn(throughput.run(self.shutdown.clone()));
+        // The daemon starts once.
+        let _ = self.shown.set(Arc::clone(services));
     }
 
     /// Writes the counts of repeated lines when they are due.

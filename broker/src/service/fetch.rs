@@ -8,7 +8,7 @@ use millstream_proto::{LeaderEpoch, Offset, PartitionIndex, TopicId};
 
 use super::{RequestContext, ServiceError, Services, in_flight::InFlightBytes};
 pub use crate::partition::{Isolation, Offsets, Wakeups};
-use crate::partition::{Parked, PartitionError, Replica};
+use crate::partition::{Parked, PartitionError, Replica, Traffic, traffic::span};
 
 /// Where a reader starts.
 #[derive(Debug, Clone, Copy)]
@@ -62,6 +62,7 @@ pub struct PartitionReader {
     isolation: Isolation,
     parked: Option<Parked>,
     in_flight: InFlightBytes,
+    traffic: Arc<Traffic>,
 }
 
 impl Services {
@@ -87,6 +88,7 @@ impl Services {
             isolation: start.isolation,
             parked: None,
             in_flight: self.in_flight.clone(),
+            traffic: Arc::clone(&self.traffic),
         };
         let checked = reader.replica.check_leader_epoch(start.leader_epoch);
         checked.map_err(|error| reader.refusal(&error))?;
@@ -126,7 +128,7 @@ impl PartitionReader {
         let read = self.try_memory(max_bytes);
         match read.map_err(|error| self.refusal(&error))? {
             Some((fetched, next)) => {
-                self.position = next;
+                self.move_on(&fetched, next);
                 Ok(Some(fetched))
             }
             None => Ok(None),
@@ -163,8 +165,15 @@ impl PartitionReader {
         });
         let read = read.await.unwrap_or(Err(PartitionError::Closed));
         let (fetched, next) = read.map_err(|error| self.refusal(&error))?;
-        self.position = next;
+        self.move_on(&fetched, next);
         Ok(fetched)
+    }
+
+    fn move_on(&mut self, fetched: &Fetched, next: Offset) {
+        let (records, bytes) = (span(self.position, next), fetched.batches.len());
+        self.replica.traffic().fetched(records, bytes);
+        self.traffic.fetched(records, bytes);
+        self.position = next;
     }
 
     fn request(&self, max_bytes: usize) -> Result<ReadRequest, PartitionError> {

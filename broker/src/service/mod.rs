@@ -17,8 +17,10 @@ pub mod fetch;
 pub mod groups;
 pub mod in_flight;
 pub mod offsets;
+pub mod overview;
 pub mod produce;
 pub mod producer_ids;
+pub mod throughput;
 pub mod topics;
 
 use std::sync::Arc;
@@ -30,7 +32,7 @@ use crate::{
     clock::Clock,
     config::Config,
     coordinator::{GroupCoordinators, OFFSETS_TOPIC},
-    partition::{Partitions, Replica},
+    partition::{Partitions, Replica, Traffic},
     quorum::MetadataQuorum,
 };
 use millstream_proto::{ErrorCode, PartitionIndex, TopicId};
@@ -66,6 +68,8 @@ pub struct Services {
     identity: cluster::Identity,
     producer_ids: producer_ids::Blocks,
     in_flight: in_flight::InFlightBytes,
+    traffic: Arc<Traffic>,
+    throughput: Arc<throughput::Throughput>,
 }
 
 impl Services {
@@ -81,6 +85,7 @@ impl Services {
             groups,
             identity,
         } = dependencies;
+        let traffic = Arc::<Traffic>::default();
         let in_flight = in_flight::InFlightBytes::new(config.limits.in_flight_bytes_max);
         Arc::new(Self {
             config,
@@ -92,6 +97,8 @@ impl Services {
             identity,
             producer_ids: producer_ids::Blocks::default(),
             in_flight,
+            throughput: Arc::new(throughput::Throughput::new(Arc::clone(&traffic))),
+            traffic,
         })
     }
 
@@ -99,6 +106,18 @@ impl Services {
     #[must_use]
     pub fn config(&self) -> &Arc<Config> {
         &self.config
+    }
+
+    /// What clients produced and fetched on this broker.
+    #[must_use]
+    pub fn traffic(&self) -> &Arc<Traffic> {
+        &self.traffic
+    }
+
+    /// How fast, in the last minutes.
+    #[must_use]
+    pub fn throughput(&self) -> &Arc<throughput::Throughput> {
+        &self.throughput
     }
 
     fn replica(

@@ -18,7 +18,7 @@ use tokio::time::Sleep;
 
 use super::{RequestContext, ServiceError, Services};
 pub use crate::partition::AcksWanted;
-use crate::partition::{Appending, PartitionError, PendingAck, Replica};
+use crate::partition::{Appending, PartitionError, PendingAck, Replica, traffic::span};
 
 /// How long an acknowledgement is waited for when the client does not say.
 const ACK_TIMEOUT_DEFAULT: Duration = Duration::from_secs(30);
@@ -124,8 +124,9 @@ impl Services {
         request: ProduceRequest,
     ) -> Result<Produced, ServiceError> {
         let (replica, appending) = self.prepare(&request)?;
+        let batch_bytes = request.batch.len();
         let appended = self.append(&replica, request.batch, &appending);
-        produced(appended, replica, request.timeout)
+        self.produced(appended, replica, batch_bytes, request.timeout)
     }
 
     /// Appends one batch on the blocking pool.
@@ -141,7 +142,8 @@ impl Services {
         request: ProduceRequest,
     ) -> Result<Produced, ServiceError> {
         let (replica, appending) = self.prepare(&request)?;
-        let held = self.in_flight.hold(request.batch.len()).await;
+        let batch_bytes = request.batch.len();
+        let held = self.in_flight.hold(batch_bytes).await;
         let append = {
             let (partitions, replica) = (Arc::clone(&self.partitions), Arc::clone(&replica));
             move || {
@@ -154,7 +156,7 @@ impl Services {
         };
         let appended = tokio::task::spawn_blocking(append).await;
         let appended = appended.map_err(|_| ServiceError::panicked())?;
-        produced(appended, replica, request.timeout)
+        self.produced(appended, replica, batch_bytes, request.timeout)
     }
 
     fn prepare(&self, request: &ProduceRequest) -> Result<(Arc<Replica>, Appending), ServiceError> {
@@ -187,6 +189,34 @@ impl Services {
         }
         result
     }
+
+    fn produced(
+        &self,
+        appended: Result<(LogAppended, Option<PendingAck>), PartitionError>,
+        replica: Arc<Replica>,
+        batch_bytes: usize,
+        timeout: Option<Duration>,
+    ) -> Result<Produced, ServiceError> {
+        let (appended, pending) =
+            appended.map_err(|error| ServiceError::of_partition(replica.partition(), &error))?;
+        if !appended.duplicate {
+            let records = span(appended.base_offset, appended.last_offset) + 1;
+            replica.traffic().produced(records, batch_bytes);
+            self.traffic.produced(records, batch_bytes);
+        }
+        Ok(Produced {
+            base_offset: appended.base_offset,
+            log_append_time_ms: appended.log_append_time,
+            log_start_offset: appended.log_start,
+            duplicate: appended.duplicate,
+            acknowledgement: pending.map(|pending| Acknowledgement {
+                pending,
+                replica,
+                timeout: timeout.unwrap_or(ACK_TIMEOUT_DEFAULT),
+                sleep: None,
+            }),
+        })
+    }
 }
 
 /// Nobody could end a transaction: there is no transaction coordinator yet, and an open one would hold
@@ -200,25 +230,4 @@ fn refuse_transactions(batch: &[u8]) -> Result<(), ServiceError> {
         )),
         _ => Ok(()),
     }
-}
-
-fn produced(
-    appended: Result<(LogAppended, Option<PendingAck>), PartitionError>,
-    replica: Arc<Replica>,
-    timeout: Option<Duration>,
-) -> Result<Produced, ServiceError> {
-    let (appended, pending) =
-        appended.map_err(|error| ServiceError::of_partition(replica.partition(), &error))?;
-    Ok(Produced {
-        base_offset: appended.base_offset,
-        log_append_time_ms: appended.log_append_time,
-        log_start_offset: appended.log_start,
-        duplicate: appended.duplicate,
-        acknowledgement: pending.map(|pending| Acknowledgement {
-            pending,
-            replica,
-            timeout: timeout.unwrap_or(ACK_TIMEOUT_DEFAULT),
-            sleep: None,
-        }),
-    })
 }

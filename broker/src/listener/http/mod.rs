@@ -1,12 +1,18 @@
-//! HTTP for operators: `/live`, `/ready`, `/metrics`. Runs on the control runtime.
+//! HTTP for operators: the first page, health, metrics. Runs on the control runtime.
 //!
 //! | path | answers |
 //! |---|---|
+//! | `/` | the first page, which asks `/api/v1/overview` again and again ([`page`]) |
+//! | `/api/v1/overview` | the broker at a glance, as JSON ([`overview`]) |
 //! | `/live` | 200 while the process is well enough to answer |
 //! | `/ready` | 200 once every partition serves or is offline with a counted reason, 503 otherwise |
 //! | `/metrics` | Prometheus' text format |
 
 mod accept;
+mod overview;
+mod page;
+
+use std::sync::{Arc, OnceLock};
 
 use axum::{
     Router,
@@ -20,6 +26,7 @@ use tokio::net::TcpListener;
 use crate::{
     health::{Health, Phase},
     metrics::Metrics,
+    service::Services,
     shutdown::Shutdown,
 };
 
@@ -33,6 +40,8 @@ pub struct HttpState {
     pub health: Health,
     /// For `/metrics`.
     pub metrics: Metrics,
+    /// For the first page; not there until the partitions are open.
+    pub services: Arc<OnceLock<Arc<Services>>>,
 }
 
 /// Serves until `shutdown` begins and open requests are answered. `/ready` goes on saying that the
@@ -56,7 +65,8 @@ pub async fn serve(
 }
 
 fn router(state: HttpState) -> Router {
-    Router::new()
+    page::routes()
+        .route("/api/v1/overview", get(overview::answer))
         .route("/live", get(live))
         .route("/ready", get(ready))
         .route("/metrics", get(metrics))
@@ -88,6 +98,6 @@ async fn metrics(State(state): State<HttpState>) -> Response {
 async fn not_found() -> (StatusCode, &'static str) {
     (
         StatusCode::NOT_FOUND,
-        "not found; there are /live, /ready and /metrics\n",
+        "not found; there are /, /api/v1/overview, /live, /ready and /metrics\n",
     )
 }
