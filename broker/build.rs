@@ -1,4 +1,5 @@
-//! Tells the daemon which commit it is built from; without git it says so instead of failing.
+//! Tells the daemon which commit it is built from: what `MILLSTREAM_COMMIT` says, where sources come
+//! without their history, else git; without either it says so instead of failing.
 
 #![allow(
     clippy::print_stdout,
@@ -15,10 +16,13 @@ fn git(arguments: &[&str]) -> Option<String> {
 }
 
 fn main() {
-    let commit = git(&["rev-parse", "--short=12", "HEAD"]);
+    let told = std::env::var("MILLSTREAM_COMMIT").ok();
+    let told = told.filter(|commit| !commit.is_empty());
+    let commit = told.or_else(|| git(&["rev-parse", "--short=12", "HEAD"]));
     let commit = commit.map_or_else(|| "unknown commit".into(), |id| format!("commit {id}"));
     println!("cargo::rustc-env=MILLSTREAM_COMMIT={commit}");
     println!("cargo::rerun-if-changed=build.rs");
+    println!("cargo::rerun-if-env-changed=MILLSTREAM_COMMIT");
     // `logs/HEAD` grows with every commit, checkout and rebase, in work trees too.
     for name in ["HEAD", "logs/HEAD"] {
         let path = git(&["rev-parse", "--git-path", name]);

@@ -20,6 +20,7 @@ mod kafka_tools;
 mod kill_loop;
 mod lifecycle;
 mod map_faults;
+mod packaging;
 mod power_loss;
 mod retry;
 mod streams;

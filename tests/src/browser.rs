@@ -89,6 +89,9 @@ impl Browser {
         let session = browser.command("POST", "/session", &wanted)?;
         let id = session["sessionId"].as_str().context("a session's id")?;
         browser.session = format!("/session/{id}");
+        // The page that it starts with is its own, and so is what that asks for.
+        browser.open("about:blank")?;
+        browser.requests()?;
         Ok(browser)
     }
 

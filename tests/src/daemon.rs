@@ -70,6 +70,14 @@ impl DaemonOptions {
         self
     }
 
+    /// Lets the daemon write to its data directory, and nowhere else on the root file system.
+    #[must_use]
+    pub fn read_only_root(mut self) -> Self {
+        let mounts = "mount --bind \"$DATA_DIR\" \"$DATA_DIR\" && mount -o remount,bind,ro /";
+        self.mounts.push(mounts.to_owned());
+        self
+    }
+
     /// Has the daemon believe that the machine was booted anew: `file` holds the boot's id.
     #[must_use]
     pub fn boot_id(mut self, file: &Path) -> Self {

@@ -45,10 +45,33 @@ pub fn send(
         "{method} {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\
          Content-Type: application/json\r\nContent-Length: {length}\r\n\r\n{body}"
     )?;
-    let mut text = Vec::new();
-    stream.read_to_end(&mut text)?;
-    parse(&String::from_utf8_lossy(&text))
+    let mut bytes = Vec::new();
+    // Not every server closes the connection, whatever it is asked.
+    while !is_complete(&bytes) {
+        let mut part = [0; 16 << 10];
+        match stream.read(&mut part)? {
+            0 => break,
+            length => bytes.extend_from_slice(&part[..length]),
+        }
+    }
+    parse(&String::from_utf8_lossy(&bytes))
         .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "no HTTP response"))
+}
+
+/// Whether everything that the headers announce is there.
+fn is_complete(bytes: &[u8]) -> bool {
+    let Some(end) = bytes.windows(4).position(|window| window == b"\r\n\r\n") else {
+        return false;
+    };
+    let (head, body) = bytes.split_at(end);
+    let head = String::from_utf8_lossy(head).to_lowercase();
+    let length = head.lines().find_map(|line| {
+        line.strip_prefix("content-length:")?
+            .trim()
+            .parse::<usize>()
+            .ok()
+    });
+    length.is_some_and(|length| body.len() >= length + 4)
 }
 
 fn parse(text: &str) -> Option<Response> {
