@@ -106,6 +106,7 @@ impl Coordinator {
             }),
             Event::TopicsChanged { topics, deleted } => {
                 self.topics = topics;
+                let deleted = deleted.into_iter().collect();
                 self.each(now, out, |turn| {
                     forget::topics_deleted(turn, &deleted);
                     consumer::topics_changed(turn);

@@ -1,6 +1,6 @@
 //! Forgetting: committed offsets on request, by age and with their topic, and whole groups.
 
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc};
 
 use millstream_proto::group_record::{
     GroupRecord, OffsetCommitValue, RebalanceKey, RegularExpressionKey,
@@ -66,9 +66,14 @@ pub(super) fn delete_group(turn: &mut Turn<'_>, ticket: Ticket) {
     turn.answer(ticket, result);
 }
 
-/// Forgets what was committed for topics that are no more.
-pub(super) fn topics_deleted(turn: &mut Turn<'_>, deleted: &[Arc<str>]) {
-    let gone = offsets_where(turn, |topic, _| deleted.contains(topic));
+/// Forgets what was committed for topics that are no more. A commit for a topic that has the name by
+/// now stays.
+pub(super) fn topics_deleted(turn: &mut Turn<'_>, deleted: &BTreeSet<Arc<str>>) {
+    let topics = turn.topics;
+    let gone = offsets_where(turn, |topic, value| {
+        let heir = topics.get(topic).map(|heir| heir.id);
+        deleted.contains(topic) && (heir.is_none() || value.topic_id != heir)
+    });
     forget_offsets(turn, &gone);
 }
 

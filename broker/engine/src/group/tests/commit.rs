@@ -5,7 +5,7 @@ use std::sync::Arc;
 use millstream_proto::ErrorCode;
 
 use super::bench::{Bench, GROUP, a, join, offset, topic_id, topics};
-use crate::group::{Event, OffsetReader, OffsetToCommit, Refusal};
+use crate::group::{Event, OffsetReader, OffsetToCommit, Refusal, Topic, Topics};
 
 fn committed(bench: &Bench) -> Vec<(i32, i64)> {
     let committed = bench
@@ -152,11 +152,34 @@ fn a_member_reads_in_its_present_epoch_or_what_it_already_had() {
 }
 
 #[test]
+fn a_commit_for_the_heir_of_a_deleted_topic_stays() {
+    let mut bench = Bench::new();
+    let earlier = OffsetToCommit {
+        topic_id: Some(topic_id(9)),
+        ..offset(1, 7)
+    };
+    bench
+        .commit("", -1, &[offset(0, 8), earlier])
+        .expect("accepted");
+    bench.event(Event::TopicsChanged {
+        topics: topics(2, 4),
+        deleted: vec![Arc::from("a")],
+    });
+    assert_eq!(committed(&bench), [(0, 8)]);
+    let forgotten = bench.log.iter().filter(|record| match record {
+        millstream_proto::group_record::GroupRecord::OffsetCommit(_, value) => value.is_none(),
+        _ => false,
+    });
+    assert_eq!(forgotten.count(), 1, "the one for the earlier life");
+}
+
+#[test]
 fn offsets_of_a_deleted_topic_are_forgotten() {
     let mut bench = Bench::new();
     bench.commit("", -1, &[offset(0, 7)]).expect("accepted");
+    let rest = Topics::new(2, [(Arc::from("b"), Topic::without_racks(topic_id(2), 2))]);
     bench.event(Event::TopicsChanged {
-        topics: topics(2, 4),
+        topics: Arc::new(rest),
         deleted: vec![Arc::from("a")],
     });
     assert_eq!(committed(&bench), []);
