@@ -11,8 +11,8 @@ use crate::{
     config::LogConfig,
     error::{ReadError, StorageError},
     hooks, log_start,
-    segment::Segment,
-    segment_meta::NO_TIMESTAMP,
+    manifest::Manifest,
+    segment_meta::{NO_TIMESTAMP, SegmentMeta},
 };
 
 use super::{PartitionLog, writer::WriterGuard};
@@ -44,7 +44,8 @@ impl PartitionLog {
     }
 
     /// Removes old segments by time and size, none that reaches past `high_watermark`. Returns how
-    /// many. Forgets producers that were idle for long. Waits for the disk.
+    /// many. Forgets producers that were idle for long. A partition that was not used since the start is
+    /// opened only when something of it goes. Waits for the disk.
     ///
     /// # Errors
     /// What the disk says.
@@ -54,13 +55,16 @@ impl PartitionLog {
         high_watermark: Offset,
     ) -> Result<usize, StorageError> {
         let config = self.config();
+        if !self.view().is_opened() && !self.has_expired_unopened(&config, now_ms, high_watermark) {
+            return Ok(0);
+        }
         let mut writer = self.writer()?;
         let expiration_ms = self.directory.limits().producer_id_expiration_ms;
         writer.producers.expire(now_ms, expiration_ms);
         if !config.cleanup_delete {
             return Ok(0);
         }
-        let segments = Arc::clone(&self.view().segments);
+        let segments: Vec<_> = self.view().segments.iter().map(|s| s.meta()).collect();
         let expired = count_expired(&segments, &config, now_ms, high_watermark);
         if expired == 0 {
             return Ok(0);
@@ -77,6 +81,28 @@ impl PartitionLog {
         drop(writer);
         self.notify();
         Ok(removed)
+    }
+
+    /// Asks the manifest of a partition that is not open; one that cannot be read is a matter for whoever
+    /// opens it.
+    fn has_expired_unopened(
+        &self,
+        config: &LogConfig,
+        now_ms: i64,
+        high_watermark: Offset,
+    ) -> bool {
+        let has_limit = config.retention_ms.is_some() || config.retention_bytes.is_some();
+        if !(config.cleanup_delete && has_limit) {
+            return false;
+        }
+        match Manifest::load(&**self.directory.io(), &self.path) {
+            Ok(None) => false,
+            Ok(Some(manifest)) => {
+                let metas: Vec<_> = manifest.entries().iter().map(|entry| entry.meta).collect();
+                count_expired(&metas, config, now_ms, high_watermark) > 0
+            }
+            Err(_) => true,
+        }
     }
 
     fn raise_log_start(&self, offset: Offset) -> Result<(), StorageError> {
@@ -157,14 +183,13 @@ impl PartitionLog {
 
 /// How many of the oldest segments are past retention.
 fn count_expired(
-    segments: &[Arc<Segment>],
+    segments: &[SegmentMeta],
     config: &LogConfig,
     now_ms: i64,
     high_watermark: Offset,
 ) -> usize {
-    let mut size_bytes: u64 = segments.iter().map(|segment| segment.size_bytes()).sum();
-    let is_expired = |segment: &&Arc<Segment>| -> bool {
-        let meta = segment.meta();
+    let mut size_bytes: u64 = segments.iter().map(|meta| meta.size_bytes).sum();
+    let is_expired = |meta: &&SegmentMeta| -> bool {
         if meta.size_bytes == 0 || meta.end_offset() > high_watermark {
             return false;
         }

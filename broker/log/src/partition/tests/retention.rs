@@ -177,6 +177,46 @@ fn a_clean_stop_opens_nothing_until_the_first_use() {
 }
 
 #[test]
+fn retention_opens_a_partition_only_when_something_of_it_goes() {
+    let io = memory();
+    {
+        let directory = directory(&io);
+        let closed = log_of(&directory, 3).close().unwrap();
+        directory.shut_down(7, &[(partition(0), closed)]).unwrap();
+    }
+    let directory = directory(&io);
+    let log = reopen(&directory, config());
+    let one = io.metadata(&log.path().join("00000000000000000000.log"));
+    let keep_all = 3 * one.unwrap().len + 1;
+    for kept in [
+        config(),
+        LogConfig {
+            retention_ms: Some(2_000),
+            ..config()
+        },
+        LogConfig {
+            retention_bytes: Some(keep_all),
+            ..config()
+        },
+        LogConfig {
+            retention_ms: Some(0),
+            cleanup_delete: false,
+            ..config()
+        },
+    ] {
+        assert_eq!(retain(&log, kept.clone(), 3_000), 0);
+        assert!(!log.view().is_opened(), "{kept:?}");
+    }
+    let expired = LogConfig {
+        retention_ms: Some(1_500),
+        ..config()
+    };
+    assert_eq!(retain(&log, expired, 3_000), 1);
+    assert_eq!(log.positions().log_start, offset(1));
+    assert_eq!(records(&log, 1).len(), 2);
+}
+
+#[test]
 fn producers_are_known_after_a_kill_though_retention_removed_all_their_records() {
     let memory = memory();
     let directory = directory(&memory);
