@@ -239,6 +239,16 @@ impl DataDirectory {
         }
     }
 
+    /// Exclusive end of what was durable of a partition when the last run ended: what is lost where its
+    /// directory is missing. `None` where nothing is known of any, as the recovery points are gone.
+    #[must_use]
+    pub fn durable_end(&self, partition: &TopicPartition) -> Option<Offset> {
+        match self.last_run(&partition.to_string()) {
+            (Boot::Unknown, _) if self.last_boot.is_none() => None,
+            (_, end) => Some(end),
+        }
+    }
+
     /// Whether the broker ran on this directory before in this boot.
     pub(crate) fn ran_in_this_boot(&self) -> bool {
         self.last_boot
@@ -297,6 +307,21 @@ impl DataDirectory {
         points.table.remove(name);
         points.changed = true;
         points.has_forgotten = true;
+    }
+
+    /// Forgets the recovery points of partitions that are about to be deleted, durably: a namesake
+    /// whose directory is not there yet is new then, and not lost. Waits for the disk.
+    ///
+    /// # Errors
+    /// What the disk says; the partitions can be deleted all the same.
+    pub fn forget_recovery_points<'a>(
+        &self,
+        partitions: impl IntoIterator<Item = &'a TopicPartition>,
+    ) -> Result<(), StorageError> {
+        for partition in partitions {
+            self.forget_recovery_point(&partition.to_string());
+        }
+        self.write_recovery_points()
     }
 
     /// Writes the recovery points of all partitions if they changed. Waits for the disk.

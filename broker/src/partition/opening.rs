@@ -1,9 +1,11 @@
 //! Opening a data directory's partitions when the broker starts.
 //!
 //! What the metadata names and the disk has is opened, in parallel, as recovery reads where the last
-//! stop was not clean; what the metadata names and the disk lacks is created empty; what the metadata
-//! does not name goes to quarantine (quarantine.rs). A partition that cannot be opened holds its place
-//! as offline, with the reason. After a clean stop nothing of a partition is read until its first use.
+//! stop was not clean; what the metadata names and the disk never had is created; what the metadata
+//! does not name goes to quarantine (quarantine.rs). A partition that cannot be opened, or that is not
+//! there although something of it was durable, holds its place as offline, with the reason: never is an
+//! empty log served for one that was lost, nor an offset used twice. After a clean stop nothing of a
+//! partition is read until its first use.
 
 use std::{
     collections::BTreeSet,
@@ -16,7 +18,7 @@ use millstream_log::{
     ClosedLog, Offline, PartitionLog, StorageError,
     recovery::{RecoveryError, RecoveryReport},
 };
-use millstream_proto::TopicPartition;
+use millstream_proto::{Offset, TopicPartition};
 
 use super::{Partitions, Replica, ReplicaConfig, quarantine::quarantine};
 use crate::quorum::{MetadataImage, PartitionImage, TopicImage};
@@ -28,7 +30,7 @@ pub struct OpenReport {
     pub serving: usize,
     /// Partitions that do not.
     pub offline: usize,
-    /// Of those that serve, partitions whose directory was missing.
+    /// Of those that serve, partitions that the last run did not come to create.
     pub created: usize,
     /// Directories that were moved to quarantine.
     pub quarantined: usize,
@@ -131,9 +133,31 @@ impl Partitions {
         if task.exists {
             return self.open_log(partition, task, now_ms, report);
         }
-        tracing::warn!(%partition, "partition has no directory, created empty");
+        if let Some(loss) = self.loss(partition) {
+            return Err(Offline {
+                reason: loss.into(),
+            });
+        }
+        tracing::info!(%partition, "partition was not created before the last stop, created now");
         report.created += 1;
         self.create_log(partition, task.topic.topic_id, &task.config)
+    }
+
+    /// What is lost with the directory of a partition, and how to go on; `None` where nothing is.
+    fn loss(&self, partition: &TopicPartition) -> Option<String> {
+        let path = self.directory.partition_path(partition);
+        let path = path.display();
+        match self.directory.durable_end(partition) {
+            Some(Offset::ZERO) => None,
+            Some(end) => Some(format!(
+                "directory {path} is missing, and all records below offset {end} with it: restore it \
+                 from a backup, or create it empty to go on at offset {end} without them"
+            )),
+            None => Some(format!(
+                "directory {path} is missing, and the recovery points that would tell what was in it: \
+                 restore both from a backup, or create it empty to begin at offset 0"
+            )),
+        }
     }
 
     fn open_log(

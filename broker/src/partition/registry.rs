@@ -5,15 +5,16 @@
 //! ([`Partitions::reconcile`]); doing it twice, or for an image that is already ahead, changes nothing.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     io::ErrorKind,
     path::PathBuf,
-    sync::{Arc, PoisonError, RwLock},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock},
+    time::Duration,
 };
 
 use millstream_log::{DataDirectory, Offline, PartitionLog, StorageError};
 use millstream_proto::{BrokerId, PartitionIndex, TopicId, TopicPartition};
-use tokio::sync::watch;
+use tokio::{sync::watch, time::sleep};
 
 use super::{AppendGate, Replica, ReplicaConfig, TrafficCounts, quarantine::quarantine};
 use crate::{
@@ -23,6 +24,9 @@ use crate::{
         TopicImage,
     },
 };
+
+/// Pause between two attempts to create partitions that could not be created.
+const CREATION_RETRY: Duration = Duration::from_secs(2);
 
 /// A partition as requests name it.
 pub type PartitionKey = (TopicId, PartitionIndex);
@@ -35,6 +39,8 @@ pub struct Partitions {
     topic_defaults: TopicConfig,
     gate: AppendGate,
     replicas: RwLock<HashMap<PartitionKey, Arc<Replica>>>,
+    /// Partitions whose directory could not be created; tried again.
+    uncreated: Mutex<HashSet<PartitionKey>>,
     /// Index of the newest metadata that the replicas show.
     applied: watch::Sender<u64>,
 }
@@ -54,6 +60,7 @@ impl Partitions {
             topic_defaults,
             gate,
             replicas: RwLock::default(),
+            uncreated: Mutex::default(),
             applied: watch::Sender::new(0),
         }
     }
@@ -130,7 +137,7 @@ impl Partitions {
         let _ = applied.wait_for(|done| *done >= index).await;
     }
 
-    /// Follows the metadata until the quorum closes.
+    /// Follows the metadata until the quorum closes, and sees to partitions that could not be created.
     pub async fn follow(
         self: Arc<Self>,
         mut changes: MetadataSubscription,
@@ -138,11 +145,25 @@ impl Partitions {
     ) {
         self.applied.send_replace(changes.start_image().index());
         let image = Arc::new(image);
-        while let Some(change) = changes.next().await {
+        loop {
+            let change = tokio::select! {
+                change = changes.next() => match change {
+                    Some(change) => Some(change),
+                    None => return,
+                },
+                () = sleep(CREATION_RETRY), if !self.uncreated().is_empty() => None,
+            };
             let (partitions, image) = (Arc::clone(&self), Arc::clone(&image));
-            let applied = tokio::task::spawn_blocking(move || partitions.apply(&change, &image()));
+            let applied = tokio::task::spawn_blocking(move || match change {
+                Some(change) => Some(partitions.apply(&change, &image())),
+                None => {
+                    partitions.reconcile_all(&image());
+                    None
+                }
+            });
             match applied.await {
-                Ok(index) => drop(self.applied.send_replace(index)),
+                Ok(Some(index)) => drop(self.applied.send_replace(index)),
+                Ok(None) => {}
                 Err(error) => tracing::error!(%error, "applying metadata panicked"),
             }
         }
@@ -190,9 +211,10 @@ impl Partitions {
             if !registration.replicas.contains(&self.local) {
                 continue;
             }
+            let key = (topic_id, registration.partition);
             match self.get(topic_id, registration.partition) {
-                Some(replica) => replica.set_config(&config),
-                None => self.create(topic, registration, &config),
+                Some(replica) if !self.uncreated().contains(&key) => replica.set_config(&config),
+                _ => self.create(topic, registration, &config),
             }
         }
     }
@@ -231,9 +253,27 @@ impl Partitions {
             }
             created => created,
         };
-        created.map_err(|error| Offline {
-            reason: error.to_string().into(),
-        })
+        let key = (topic_id, partition.partition);
+        match created {
+            Ok(log) => {
+                if self.uncreated().remove(&key) {
+                    tracing::info!(%partition, "partition is created at last");
+                }
+                Ok(log)
+            }
+            Err(error) => {
+                self.uncreated().insert(key);
+                Err(Offline {
+                    reason: error.to_string().into(),
+                })
+            }
+        }
+    }
+
+    fn uncreated(&self) -> MutexGuard<'_, HashSet<PartitionKey>> {
+        self.uncreated
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
     fn make_way(&self, partition: &TopicPartition) -> Result<(), Offline> {
@@ -254,14 +294,19 @@ impl Partitions {
     }
 
     fn remove_topic(&self, topic_id: TopicId) {
-        for replica in self.all() {
-            if replica.topic_id() != topic_id {
-                continue;
-            }
+        let mut gone = self.all();
+        gone.retain(|replica| replica.topic_id() == topic_id);
+        let names = gone.iter().map(|replica| replica.partition());
+        if let Err(error) = self.directory.forget_recovery_points(names) {
+            tracing::warn!(%error, "recovery points of a deleted topic stay for now");
+        }
+        for replica in gone {
+            let key = (topic_id, replica.index());
             self.replicas
                 .write()
                 .unwrap_or_else(PoisonError::into_inner)
-                .remove(&(topic_id, replica.index()));
+                .remove(&key);
+            self.uncreated().remove(&key);
             if let Err(error) = replica.delete() {
                 // What stays is found unknown at the next start, and quarantined.
                 tracing::error!(partition = %replica.partition(), %error, "deletion failed");

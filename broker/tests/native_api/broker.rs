@@ -7,7 +7,7 @@ use millstream_broker::{
     config::Config,
     coordinator::{self, GroupCoordinators},
     listener::grpc::{self, ConnectionCounts},
-    partition::{AppendGate, Partitions},
+    partition::{AppendGate, Partitions, Replica},
     quorum::{
         BrokerRegistered, LocalQuorum, MetadataLog, MetadataLogOptions, MetadataQuorum,
         MetadataRecord,
@@ -118,6 +118,17 @@ impl Broker {
         })
         .await
         .expect("closes");
+    }
+
+    /// Waits until every partition's recovery point is at its end.
+    pub(crate) async fn settled(&self) {
+        let is_settled = |replica: Arc<Replica>| {
+            let positions = replica.log().expect("serves").positions();
+            positions.recovery_point == positions.log_end
+        };
+        while !self.partitions.all().into_iter().all(is_settled) {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
     }
 
     /// Stops without closing a partition: the next start recovers, as after a kill.

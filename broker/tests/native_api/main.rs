@@ -12,6 +12,7 @@ mod client;
 mod disturbances;
 mod fetch;
 mod groups;
+mod lost;
 mod member;
 mod produce;
 mod refusals;

@@ -196,6 +196,13 @@ impl PartitionLog {
     /// Publishes what recovery found and returns the writer's part of it.
     pub(super) fn start_from(&self, mut recovered: Recovered) -> OpenWriter {
         recovered.manifest.forget_compaction_from(recovered.log_end);
+        for range in &recovered.corrupt {
+            tracing::error!(
+                partition = %self.name, from = %range.offsets.start, to = %range.offsets.end,
+                file = %range.file.display(), reason = range.reason,
+                "records cannot be read",
+            );
+        }
         let deps = self.segment_deps();
         let segments: Vec<_> = recovered
             .segments

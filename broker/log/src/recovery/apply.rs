@@ -1,6 +1,7 @@
 //! Makes a partition's directory what was decided, in an order that a crash may interrupt anywhere.
 //!
-//! 1. the manifest loses what it can no longer vouch for;
+//! 1. the log start is noted where the first segments are missing, the manifest loses what it can no
+//!    longer vouch for;
 //! 2. copies are written beside, fsynced, renamed over; the directory is fsynced;
 //! 3. segments above a cut are removed, highest first; tails are cut; what is kept is fdatasynced;
 //! 4. indexes, epochs, producer files follow; the marker of a failed flush goes last.
@@ -23,6 +24,7 @@ use crate::{
     index::TransactionIndex,
     io::{LogFile, LogIo, OpenMode},
     layout::{FileKind, MANIFEST},
+    log_start,
     segment_meta::SegmentMeta,
 };
 
@@ -38,6 +40,7 @@ pub(super) fn apply(
 ) -> Result<Recovered, RecoveryError> {
     let disk = Disk { io, dir };
     disk.store_identity(&mut inventory, input)?;
+    disk.keep_log_start(&inventory, &decided)?;
     disk.forget_changed(&mut inventory, &decided.plan)?;
     decided.found.report.rewritten_bytes = disk.rewrite(&decided.plan)?;
     disk.drop_others(&inventory, &decided.plan)?;
@@ -98,6 +101,22 @@ impl Disk<'_> {
         }
         identity::store(self.io, self.dir, topic_id)
             .map_err(io_error("store topic id in", self.dir))
+    }
+
+    /// Notes the log start where what is there cannot be read: without its segments the next start would
+    /// take the first one that is left for the start of the log, and nobody would miss anything.
+    fn keep_log_start(
+        &self,
+        inventory: &Inventory,
+        decided: &Decided,
+    ) -> Result<(), RecoveryError> {
+        let first = decided.found.corrupt.first();
+        let is_corrupt = first.is_some_and(|range| range.offsets.contains(&decided.log_start));
+        if inventory.log_start.is_some() || !is_corrupt {
+            return Ok(());
+        }
+        log_start::store(self.io, self.dir, decided.log_start)
+            .map_err(io_error("store log start in", self.dir))
     }
 
     /// Takes out of the manifest what is not used as it stands there.

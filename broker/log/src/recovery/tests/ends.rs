@@ -47,6 +47,24 @@ fn a_missing_segment_answers_corrupt_and_the_rest_is_readable() {
         assert_eq!(range.offsets, offset(missing)..offset(missing + 10));
         assert!(range.reason.contains("missing"));
         assert_eq!(readable(&copy.io, &recovered).len(), 12);
+        // Nor does the next start take what is left for the whole.
+        let again = copy.recover(30, Boot::Same);
+        assert_eq!(again.log_start, Offset::ZERO, "without {missing}");
+        assert_eq!(again.corrupt[0].offsets, range.offsets);
+    }
+}
+
+#[test]
+fn an_empty_directory_below_a_recovery_point_is_a_loss_that_no_start_forgets() {
+    let partition = Partition::new();
+    for boot in [Boot::Same, Boot::Other] {
+        let copy = partition.fork();
+        for _ in 0..2 {
+            let recovered = copy.recover(16, boot);
+            assert_eq!(recovered.log_start, Offset::ZERO);
+            assert_eq!(recovered.log_end, offset(16));
+            assert_eq!(recovered.corrupt[0].offsets, offset(0)..offset(16));
+        }
     }
 }
 
