@@ -1,17 +1,19 @@
 //! The first page in a real browser: what it shows, that it follows the broker, and what it must not do.
 
 use std::{
+    env,
     fs::{self, File},
     io::Write as _,
     net::SocketAddr,
     path::Path,
-    process::Command,
+    process::{Child, Command, Stdio},
     time::Duration,
 };
 
 use anyhow::{Context as _, Result, ensure};
 use millstream_tests::{
-    Browser, Cli, Daemon, DaemonOptions, Native, Screen, cli_path, http, native, retry,
+    Browser, Cli, Daemon, DaemonOptions, Native, Screen, binary, cli_path, flights::Flights, http,
+    native, retry,
 };
 use serde_json::Value;
 
@@ -34,6 +36,8 @@ const ANSWER_WITHIN: Duration = Duration::from_secs(5);
 const SEEN_WITHIN: Duration = Duration::from_secs(5);
 /// Every kind of character that a topic's name may have.
 const ODD_NAME: &str = "0dd.Topic_name--9.";
+/// A group's id may hold any character. As HTML this one would show in `window.opened`.
+const HOSTILE_GROUP: &str = "<script>opened = 1</script><img src=x onerror=\"opened = 2\">&lt;";
 
 fn cli(daemon: &Daemon, line: &str) -> Result<String> {
     Ok(String::from_utf8(
@@ -57,6 +61,29 @@ fn overview(address: SocketAddr, query: &str) -> Result<Value> {
     let answer = http::get(address, &path, ANSWER_WITHIN)?;
     ensure!(answer.status == 200, "{}", answer.status);
     Ok(serde_json::from_str(&answer.body)?)
+}
+
+/// A process that reads a topic as a member of a group until it is dropped.
+struct Member(Child);
+
+impl Member {
+    fn start(daemon: &Daemon, topic: &str, group: &str) -> Result<Self> {
+        let member = Command::new(cli_path()?)
+            .args(["consume", topic, "--group", group, "--follow"])
+            .env("MILLSTREAM_SERVER", daemon.native().to_string())
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .spawn()?;
+        Ok(Self(member))
+    }
+}
+
+impl Drop for Member {
+    fn drop(&mut self) {
+        // It may have ended already.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
 }
 
 /// A browser that has the page of a daemon open.
@@ -140,6 +167,7 @@ fn the_page_follows_the_broker_without_a_reload() -> Result<()> {
     page.browser
         .wait_for("document.querySelector('#bytes-in path.line').getAttribute('d') !== ''")?;
 
+    a_hostile_group_is_text(&page, &daemon)?;
     page.assert_fits(PHONE)?;
     page.assert_fits(DESK)?;
     page.assert_at_home()?;
@@ -154,6 +182,30 @@ fn the_page_follows_the_broker_without_a_reload() -> Result<()> {
         page.browser.run("return window.opened")? == true,
         "reloaded"
     );
+    Ok(())
+}
+
+/// The group reads 400 of the 1,500 records, then all that are left.
+fn a_hostile_group_is_text(page: &Page, daemon: &Daemon) -> Result<()> {
+    page.wait_for_text("#groups .empty", "No consumer groups yet")?;
+    let consume = ["consume", ODD_NAME, "--group", HOSTILE_GROUP];
+    Cli::new(daemon, consume.iter().chain(&["--limit", "400"]))?.stdout()?;
+    for (field, text) in [("state", "Empty"), ("members", "0"), ("lag", "1,100")] {
+        page.wait_for_cell("groups", HOSTILE_GROUP, field, text)?;
+    }
+    let _member = Member::start(daemon, ODD_NAME, HOSTILE_GROUP)?;
+    for (field, text) in [("state", "Stable"), ("members", "1"), ("lag", "0")] {
+        page.wait_for_cell("groups", HOSTILE_GROUP, field, text)?;
+    }
+    let metrics = daemon.metrics()?;
+    let escaped = HOSTILE_GROUP.replace('"', "\\\"");
+    let lag = format!("millstream_group_lag{{group=\"{escaped}\"}}");
+    ensure!(
+        http::metric(&metrics, &lag) == Some(0.0),
+        "{lag} in {metrics}"
+    );
+    let markup = "return document.querySelectorAll('#groups script, #groups img').length";
+    ensure!(page.browser.run(markup)? == 0, "a group's id became HTML");
     Ok(())
 }
 
@@ -217,6 +269,74 @@ async fn what_needs_a_person_stands_on_top() -> Result<()> {
         .wait_for("!document.querySelector('#alerts').innerText.includes('The disk is full')")?;
     page.assert_at_home()?;
     daemon.kill()
+}
+
+/// A broker with work to do fits every screen. With `MILLSTREAM_SCREENSHOTS` set it works for three
+/// minutes, and the pictures of it in `docs/` are taken anew.
+#[test]
+fn a_busy_broker_fits_on_a_desk_and_in_a_hand() -> Result<()> {
+    let is_for_docs = env::var_os("MILLSTREAM_SCREENSHOTS").is_some();
+    let home = tempfile::Builder::new()
+        .prefix("millstream")
+        .rand_bytes(6 * usize::from(!is_for_docs))
+        .tempdir()?;
+    let daemon = DaemonOptions::default()
+        .data_dir(home.path().join("data"))
+        .start()?;
+    cli(
+        &daemon,
+        "topics create flights --partitions 8 --config retention.ms=-1",
+    )?;
+    cli(
+        &daemon,
+        "topics create aircraft.positions --partitions 4 --config millstream.durability=replicated",
+    )?;
+    cli(
+        &daemon,
+        "topics create carriers --config cleanup.policy=compact",
+    )?;
+    let flights = Flights::sample()?;
+    for topic in ["flights", "carriers"] {
+        let produce = ["produce", topic, "--format", "csv", "--key", "carrier"];
+        Cli::new(&daemon, produce)?.input(flights.text()).stdout()?;
+    }
+    cli(
+        &daemon,
+        "offsets commit archive --topic carriers --partition 0 --offset 22992",
+    )?;
+    let _members = [
+        Member::start(&daemon, "flights", "per-airline-counts")?,
+        Member::start(&daemon, "flights", "per-airline-counts")?,
+        Member::start(&daemon, "flights", "per-airline-counts")?,
+        Member::start(&daemon, "aircraft.positions", "delay-alerts")?,
+    ];
+    let page = Page::open(&daemon)?;
+    let rounds = if is_for_docs { 18 } else { 1 };
+    for round in 0..rounds {
+        let produce = |topic, rate: u32| {
+            let rate = rate + 97 * (round * round % 7);
+            let line = format!(
+                "bench produce --topic {topic} --record-bytes 110 --rate {rate} --records {}",
+                10 * rate
+            );
+            cli(&daemon, &line)
+        };
+        std::thread::scope(|scope| -> Result<()> {
+            let positions = scope.spawn(|| produce("aircraft.positions", 600));
+            produce("flights", 1_500)?;
+            positions.join().expect("no panic").map(drop)
+        })?;
+    }
+    page.wait_for_cell("groups", "per-airline-counts", "members", "3")?;
+    page.wait_for_cell("groups", "archive", "lag", "4,012")?;
+    for (screen, name) in [(DESK, "first-page.png"), (PHONE, "first-page-phone.png")] {
+        page.assert_fits(screen)?;
+        let picture = page.browser.screenshot()?;
+        if is_for_docs {
+            fs::write(binary::repository().join("docs").join(name), picture)?;
+        }
+    }
+    page.assert_at_home()
 }
 
 /// Takes all the room there is.

@@ -213,6 +213,51 @@ catalog! {
             act: "never by itself: it tells who fills the network";
     }
 
+    "Groups" {
+        GROUPS = "groups", Gauge in Count;
+            "Groups that this broker coordinates";
+            act: "when it grows all the time: clients make up a new group id for each run";
+        GROUP_MEMBERS = "group_members", Gauge in Count by "group";
+            "Members of a group";
+            act: "when below the number of processes that should run";
+        GROUP_LAG = "group_lag", Gauge in Count by "group";
+            "Records that a group has not committed yet, over all partitions";
+            act: "when it grows for as long as you can bear: see group_behind_seconds";
+        GROUP_BEHIND = "group_behind_seconds", Gauge in Seconds by "group";
+            "For how long a log has been longer than the group's commit, where that is longest";
+            act: "when above what readers promise: add members, up to one per partition, or find the slow one";
+        GROUP_REBALANCES = "group_rebalances", Counter in Count;
+            "Rebalances of all groups";
+            act: "when its rate stays above what deployments explain: members come and go, millstream groups describe says why";
+        GROUP_MEMBERS_EVICTED = "group_members_evicted", Counter in Count;
+            "Members put out because they were silent, or did not give up what they had to";
+            act: "when it grows: members die, hang, or take longer than their session timeout";
+        GROUP_OFFSETS_COMMITTED = "group_offsets_committed", Counter in Count;
+            "Offsets committed";
+            act: "when its rate is near that of fetched_records: members commit record by record";
+        GROUP_APPENDS = "group_appends", Counter in Count;
+            "Batches appended to the offsets topic";
+            act: "never by itself: group_append_records is divided by it";
+        GROUP_APPEND_RECORDS = "group_append_records", Counter in Count;
+            "Records in these";
+            act: "never: it tells how many commits share a flush";
+        GROUP_FAILURES = "group_coordinator_failures", Counter in Count;
+            "Times that a coordinator had to forget its groups and read them anew";
+            act: "at the first: the log says why; members wait meanwhile";
+        GROUP_LOADING = "group_coordinators_loading", Gauge in Count;
+            "Coordinators that are reading their groups";
+            act: "when above 0 for longer than a minute: the disk is slow, or the offsets topic is not compacted";
+        GROUP_LOADS = "group_coordinator_loads", Counter in Count;
+            "Times that a coordinator read its groups";
+            act: "never by itself: group_coordinator_load_seconds is divided by it";
+        GROUP_LOAD_SECONDS = "group_coordinator_load_seconds", Counter in Seconds;
+            "Time that took";
+            act: "when above 1 s per load";
+        GROUP_LOAD_RECORDS = "group_coordinator_load_records", Counter in Count;
+            "Records that were read for it";
+            act: "when above a million per load: compaction of the offsets topic does not keep up";
+    }
+
     "Log" {
         LOG_APPENDS = "log_appends", Counter in Count;
             "Record batches appended";

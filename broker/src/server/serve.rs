@@ -332,7 +332,7 @@ impl Core {
         quorum: &Arc<LocalQuorum>,
         partitions: &Arc<Partitions>,
         counts: &Arc<ConnectionCounts>,
-        services: &Services,
+        services: &Arc<Services>,
     ) {
         let sources = figures::Sources {
             config: Arc::clone(&self.config),
@@ -342,7 +342,7 @@ impl Core {
             partitions: Arc::clone(partitions),
             compaction: Arc::clone(&self.compaction),
             connections: Arc::clone(counts),
-            traffic: Arc::clone(services.traffic()),
+            services: Arc::clone(services),
         };
         figures::register(&self.metrics, sources);
     }

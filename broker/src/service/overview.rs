@@ -6,7 +6,7 @@ use std::{collections::HashMap, path::PathBuf, sync::Arc};
 
 use millstream_proto::{BrokerId, TopicId, TopicName, TopicPartition};
 
-use super::{ServiceError, Services};
+use super::{ServiceError, Services, groups::overview::GroupOverview};
 use crate::{
     partition::{Replica, TrafficCounts, traffic::span},
     quorum::TopicImage,
@@ -31,10 +31,12 @@ pub struct Overview {
     pub offline: Listing<OfflinePartition>,
     /// Traffic per second, the newest sample last.
     pub throughput: Vec<TrafficCounts>,
-    /// Topics in order of name.
+    /// Topics in order of name, the broker's own last.
     pub topics: Listing<TopicOverview>,
-    /// Groups, those furthest behind first.
+    /// Groups in order of id.
     pub groups: Listing<GroupOverview>,
+    /// Coordinators whose groups are missing, as they are being loaded.
+    pub coordinators_loading: usize,
 }
 
 /// The first rows of something, and how many there are.
@@ -104,36 +106,12 @@ pub struct TopicOverview {
     pub size_bytes: u64,
     /// `millstream.durability`.
     pub durability: String,
+    /// Whether it is the broker's own.
+    pub is_internal: bool,
     /// `cleanup.policy`.
     pub cleanup_policy: String,
     /// What clients produced and fetched.
     pub traffic: TrafficCounts,
-}
-
-/// A group at a glance.
-#[derive(Debug, Clone)]
-pub struct GroupOverview {
-    /// Its id, which may hold any character.
-    pub group_id: Arc<str>,
-    /// Its state in Kafka's words.
-    pub state: &'static str,
-    /// Members.
-    pub members: usize,
-    /// Records that it has not committed yet; `None` where it committed nothing.
-    pub lag: Option<u64>,
-    /// Age of the oldest of these, ms; `None` where that is not known.
-    pub lag_ms: Option<u64>,
-    /// Its last rebalance.
-    pub rebalance: Option<RebalanceOverview>,
-}
-
-/// A rebalance at a glance.
-#[derive(Debug, Clone)]
-pub struct RebalanceOverview {
-    /// When, ms since 1970.
-    pub timestamp_ms: i64,
-    /// What made it necessary.
-    pub reason: Arc<str>,
 }
 
 /// Sums over the partitions of a topic.
@@ -157,18 +135,12 @@ impl Services {
     /// Safe: nothing changes.
     pub async fn overview(self: &Arc<Self>, find: &str) -> Result<Overview, ServiceError> {
         let find = find.to_lowercase();
-        let groups = self.groups_overview(&find);
         let services = Arc::clone(self);
-        let look = tokio::task::spawn_blocking(move || services.look(&find, groups));
+        let look = tokio::task::spawn_blocking(move || services.look(&find));
         look.await.map_err(|_| ServiceError::panicked())
     }
 
-    /// The groups at a glance.
-    fn groups_overview(&self, _find: &str) -> Listing<GroupOverview> {
-        Listing::of_all(Vec::new())
-    }
-
-    fn look(&self, find: &str, groups: Listing<GroupOverview>) -> Overview {
+    fn look(&self, find: &str) -> Overview {
         let mut offline = Vec::new();
         let mut sums: HashMap<TopicId, Sums> = HashMap::new();
         let replicas = self.partitions.all();
@@ -186,7 +158,8 @@ impl Services {
             offline: Listing::of_all(offline),
             throughput: self.throughput.samples(),
             topics: self.topics_overview(find, &sums),
-            groups,
+            groups: self.groups_overview(find),
+            coordinators_loading: self.coordinators_loading(),
         }
     }
 
@@ -216,11 +189,27 @@ impl Services {
     fn topics_overview(&self, find: &str, sums: &HashMap<TopicId, Sums>) -> Listing<TopicOverview> {
         let image = self.quorum.image();
         let found = |topic: &&Arc<TopicImage>| topic.name.as_str().to_lowercase().contains(find);
-        let rows = image.topics().filter(found).take(ROWS_MAX);
+        let mut topics: Vec<_> = image.topics().filter(found).collect();
+        topics.sort_by_key(|topic| topic.name.is_internal());
+        let rows = topics.iter().take(ROWS_MAX);
         Listing {
             rows: rows.map(|topic| self.topic_overview(topic, sums)).collect(),
-            found: image.topics().filter(found).count(),
+            found: topics.len(),
             total: image.topic_count(),
+        }
+    }
+
+    fn groups_overview(&self, find: &str) -> Listing<GroupOverview> {
+        let mut groups = self.groups_in_short();
+        let total = groups.len();
+        groups.retain(|group| group.group_id.to_lowercase().contains(find));
+        let rows = groups.iter().take(ROWS_MAX);
+        Listing {
+            rows: rows
+                .filter_map(|group| self.group_overview(group))
+                .collect(),
+            found: groups.len(),
+            total,
         }
     }
 
@@ -230,6 +219,7 @@ impl Services {
         let configured = |key| config.value(key).unwrap_or_default().to_owned();
         TopicOverview {
             name: topic.name.clone(),
+            is_internal: topic.name.is_internal(),
             partitions: topic.partitions.len(),
             offline_partitions: sums.offline_partitions,
             records: sums.records,
@@ -244,7 +234,7 @@ impl Services {
 
 impl<T> Listing<T> {
     /// All rows but those beyond [`ROWS_MAX`].
-    pub(super) fn of_all(mut rows: Vec<T>) -> Self {
+    fn of_all(mut rows: Vec<T>) -> Self {
         let total = rows.len();
         rows.truncate(ROWS_MAX);
         Self {

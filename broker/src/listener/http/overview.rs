@@ -20,8 +20,11 @@ use super::{HttpState, page};
 use crate::{
     health::Phase,
     partition::TrafficCounts,
-    service::overview::{GroupOverview, Listing, OfflinePartition, Overview, TopicOverview},
-    service::throughput,
+    service::{
+        groups::overview::GroupOverview,
+        overview::{Listing, OfflinePartition, Overview, TopicOverview},
+        throughput,
+    },
 };
 
 const CONTENT_TYPE: &str = "application/json";
@@ -59,6 +62,7 @@ fn body(overview: &Overview, phase: Phase) -> Value {
         throughput,
         topics,
         groups,
+        coordinators_loading,
     } = overview;
     let address = broker.address.as_ref();
     json!({
@@ -83,6 +87,7 @@ fn body(overview: &Overview, phase: Phase) -> Value {
         "throughput": throughput_json(throughput),
         "topics": listing(topics, topic_json),
         "groups": listing(groups, group_json),
+        "coordinators_loading": coordinators_loading,
     })
 }
 
@@ -127,6 +132,7 @@ fn topic_json(topic: &TopicOverview) -> Value {
         "records": topic.records,
         "log_end": topic.log_end,
         "size_bytes": topic.size_bytes,
+        "internal": topic.is_internal,
         "durability": topic.durability,
         "cleanup_policy": topic.cleanup_policy,
         "traffic": traffic_json(&topic.traffic),
@@ -135,11 +141,11 @@ fn topic_json(topic: &TopicOverview) -> Value {
 
 fn group_json(group: &GroupOverview) -> Value {
     json!({
-        "id": *group.group_id,
-        "state": group.state,
-        "members": group.members,
+        "id": *group.listing.group_id,
+        "state": group.listing.state,
+        "members": group.listing.members,
         "lag": group.lag,
-        "lag_ms": group.lag_ms,
+        "behind_ms": group.behind_ms,
         "rebalance": group.rebalance.as_ref().map(|rebalance| json!({
             "timestamp_ms": rebalance.timestamp_ms,
             "reason": *rebalance.reason,

@@ -109,7 +109,11 @@ impl Services {
         Ok(self.description(described, committed))
     }
 
-    fn description(&self, described: Described, committed: Vec<Committed>) -> GroupDescription {
+    pub(super) fn description(
+        &self,
+        described: Described,
+        committed: Vec<Committed>,
+    ) -> GroupDescription {
         let image = self.quorum.image();
         let partitions = self.group_partitions(&described.members, committed, &image);
         let member = |description: MemberDescription| {

@@ -8,6 +8,7 @@ pub mod admin;
 pub mod describe;
 pub mod members;
 pub mod offsets;
+pub mod overview;
 mod refusal;
 
 use std::sync::Arc;

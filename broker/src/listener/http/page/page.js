@@ -218,6 +218,7 @@ function showTopic(row, topic, rates) {
   fill(row, {
     name: topic.name,
     durability: topic.durability,
+    internal: topic.internal ? "internal" : "",
     cleanup: topic.cleanup_policy === "delete" ? "" : topic.cleanup_policy,
     offline: topic.offline_partitions > 0 ? `${topic.offline_partitions} offline` : "",
     partitions: count(topic.partitions),
@@ -229,21 +230,22 @@ function showTopic(row, topic, rates) {
   });
 }
 
-function showGroups({ groups, topics, broker, now_ms }) {
+function showGroups({ groups, coordinators_loading, topics, broker, now_ms }) {
   const section = element("groups");
-  const topic = topics.rows[0]?.name ?? "greetings";
+  const topic = topics.rows.find(({ internal }) => !internal)?.name ?? "greetings";
   showTable(section, groups, {
     empty: "No consumer groups yet",
     hint: "Read a topic as a member of one:",
     commands: `millstream consume ${topic} --group readers${serverFlag(broker)}`,
   });
+  fill(section, { loading: coordinators_loading > 0 ? "some are still being loaded" : "" });
   keep(section.querySelector("tbody"), "group", groups.rows, ({ id }) => id, (row, group) => {
     fill(row, {
       id: group.id,
       state: group.state,
       members: count(group.members),
       lag: group.lag === null ? "–" : count(group.lag),
-      behind: group.lag_ms === null ? "–" : duration(group.lag_ms),
+      behind: group.behind_ms === null ? "–" : duration(group.behind_ms),
       rebalance: rebalanceText(group.rebalance, now_ms),
     });
     row.classList.toggle("behind", group.lag > 0);
