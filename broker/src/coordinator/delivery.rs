@@ -1,5 +1,10 @@
 //! [`Delivery`]: an answer or push, and who gets it.
 
+use std::sync::{
+    Arc,
+    atomic::{AtomicI32, Ordering},
+};
+
 use millstream_engine::group::{Push, Refusal, Reply};
 use tokio::sync::{mpsc, oneshot};
 
@@ -20,10 +25,15 @@ pub enum MemberMessage {
     Overflow,
 }
 
+/// Told to nobody: epochs begin with 0.
+const NO_EPOCH: i32 = -1;
+
 /// The way to one member's stream. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Outbox {
     messages: mpsc::Sender<MemberMessage>,
+    /// The member's epoch as the stream was told last.
+    told_epoch: Arc<AtomicI32>,
 }
 
 /// An outbox for a stream, and what the stream reads. At most `messages_max` wait.
@@ -35,7 +45,14 @@ pub fn member_channel(messages_max: u32) -> (Outbox, mpsc::Receiver<MemberMessag
         .saturating_add(1)
         .min(tokio::sync::Semaphore::MAX_PERMITS);
     let (messages, inbox) = mpsc::channel(capacity);
-    (Outbox { messages }, inbox)
+    let told_epoch = Arc::new(AtomicI32::new(NO_EPOCH));
+    (
+        Outbox {
+            messages,
+            told_epoch,
+        },
+        inbox,
+    )
 }
 
 impl Outbox {
@@ -47,8 +64,19 @@ impl Outbox {
         } else {
             message
         };
+        if let Some(member_epoch) = epoch_in(&message) {
+            self.told_epoch.store(member_epoch, Ordering::Relaxed);
+        }
         // Full after an overflow, or closed: in both cases the stream is over.
         let _ = self.messages.try_send(message);
+    }
+
+    /// Whether an answer tells the stream nothing that it was not told already.
+    pub(super) fn knows(&self, reply: &Reply) -> bool {
+        match reply {
+            Reply::Alive(alive) => alive.member_epoch == self.told_epoch.load(Ordering::Relaxed),
+            _ => false,
+        }
     }
 
     /// Returns when nobody reads the messages any more.
@@ -57,6 +85,14 @@ impl Outbox {
     /// Safe.
     pub async fn closed(&self) {
         self.messages.closed().await;
+    }
+}
+
+const fn epoch_in(message: &MemberMessage) -> Option<i32> {
+    match message {
+        MemberMessage::Reply(Reply::Alive(alive)) => Some(alive.member_epoch),
+        MemberMessage::Assigned(push) => Some(push.member_epoch),
+        _ => None,
     }
 }
 
@@ -102,6 +138,15 @@ impl Delivery {
 }
 
 impl Asker {
+    /// Whether the answer is no news, so that it need not wait for anything: a heartbeat is answered
+    /// also while the disk is slow.
+    pub(super) fn knows(&self, reply: &Reply) -> bool {
+        match self {
+            Self::Stream(outbox) => outbox.knows(reply),
+            Self::Once(_) => false,
+        }
+    }
+
     /// As [`Delivery::fail`].
     pub(super) fn fail(self, error: &CoordinatorError) {
         match self {

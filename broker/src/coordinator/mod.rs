@@ -11,7 +11,8 @@
 //!
 //! Invariants:
 //! - The engine's state is that of every record handed to the log so far, in their order. Nothing is
-//!   answered before what it tells of is below the high watermark.
+//!   answered before what it tells of is below the high watermark. Only a heartbeat's answer that tells
+//!   a member nothing but the epoch that it was told already waits for nothing.
 //! - No lock of a coordinator is held over an append or a flush. Appends of one partition are in turn:
 //!   what comes meanwhile goes with the next batch.
 //! - If an append or a flush fails, the state is dropped, everybody who waits is refused in a way that
@@ -35,4 +36,4 @@ pub use delivery::{MemberMessage, Outbox, member_channel};
 pub use error::CoordinatorError;
 pub use group_coordinators::{Dependencies, GroupCoordinators};
 pub use offsets_partition::{OffsetsPartition, Replying, Settling};
-pub use offsets_topic::OFFSETS_TOPIC;
+pub use offsets_topic::{OFFSETS_TOPIC, fixed_config};

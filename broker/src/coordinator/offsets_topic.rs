@@ -16,16 +16,29 @@ use crate::{
 /// Kafka's name for it.
 pub const OFFSETS_TOPIC: &str = "__consumer_offsets";
 
-/// What the broker's defaults for topics must never change: records are kept by key, are on the disk
-/// before anybody hears of them, as they were written. Segments are small, as only closed ones are
-/// compacted (`offsets.topic.segment.bytes`).
-const CONFIGS: [(&str, &str); 5] = [
+/// What nothing may change, the broker's defaults for topics included: records are kept by key, are on
+/// the disk before anybody hears of them, as they were written.
+const FIXED_CONFIGS: [(&str, &str); 4] = [
     ("cleanup.policy", "compact"),
     ("compression.type", "producer"),
     ("message.timestamp.type", "CreateTime"),
     ("millstream.durability", "fsync"),
-    ("segment.bytes", "104857600"),
 ];
+
+/// Segments are small, as only closed ones are compacted (`offsets.topic.segment.bytes`).
+const SEGMENT_BYTES: (&str, &str) = ("segment.bytes", "104857600");
+
+/// The value of a config of the topic that nobody may change; `None` for the others.
+#[must_use]
+pub fn fixed_config(key: &str) -> Option<&'static str> {
+    let mut fixed = FIXED_CONFIGS.into_iter();
+    fixed.find_map(|(name, value)| (name == key).then_some(value))
+}
+
+/// The configs that the topic is created with.
+fn configs() -> impl Iterator<Item = (&'static str, &'static str)> {
+    FIXED_CONFIGS.into_iter().chain([SEGMENT_BYTES])
+}
 
 /// Its name as topics are named.
 fn name() -> TopicName {
@@ -50,7 +63,7 @@ pub(super) async fn create(
         name: name(),
         topic_id: TopicId::from_bytes(uuid::random()),
         partitions: indexes.map(registration).collect(),
-        configs: CONFIGS.into_iter().map(text).collect(),
+        configs: configs().map(text).collect(),
     });
     match quorum.propose(vec![record]).await {
         Ok(committed) => Ok(Some(committed)),
@@ -76,7 +89,7 @@ mod tests {
     #[test]
     fn its_configs_are_ones_that_topics_have() {
         let config = TopicConfig::default()
-            .with_overrides(CONFIGS)
+            .with_overrides(configs())
             .expect("valid");
         assert!(config.cleanup_policy.compact && !config.cleanup_policy.delete);
         assert_eq!(config.segment_bytes, 100 << 20);

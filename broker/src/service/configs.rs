@@ -2,11 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use millstream_proto::ErrorCode;
+use millstream_proto::{ErrorCode, TopicName};
 
 use super::{RequestContext, ServiceError, Services, topics::invalid_config};
 use crate::{
     config::{self, nearest, topic},
+    coordinator::{OFFSETS_TOPIC, fixed_config},
     quorum::{MetadataRecord, TopicConfigChanged},
 };
 
@@ -122,6 +123,7 @@ impl Services {
         let mut effective = BTreeMap::new();
         for change in changes {
             let (name, value) = checked(change)?;
+            check_is_not_fixed(&topic.name, &name)?;
             if effective.insert(name.clone(), value.clone()).is_some() {
                 return Err(ServiceError::invalid_request(
                     format!("topic config {name} is changed twice"),
@@ -207,6 +209,18 @@ impl Services {
             format!("broker {} is not the one that answers", id.escape_debug()),
             format!("ask for broker {local}, or ask the other broker itself"),
         ))
+    }
+}
+
+/// Refuses to change what the topic of groups has to be like.
+fn check_is_not_fixed(topic: &TopicName, key: &str) -> Result<(), ServiceError> {
+    match fixed_config(key) {
+        Some(value) if topic.as_str() == OFFSETS_TOPIC => Err(ServiceError::new(
+            ErrorCode::InvalidConfig,
+            format!("topic {topic} is the broker's own, its {key} stays {value}"),
+            "groups would lose committed offsets; other configs of it may be changed",
+        )),
+        _ => Ok(()),
     }
 }
 

@@ -1,9 +1,9 @@
-//! Consumer groups: members, commits, restarts, faults, administration.
+//! Consumer groups: members, commits, restarts, administration.
 
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use millstream_broker::config::Config;
-use millstream_log::io::{Action, DiskIo, FaultIo, Operation, Rule};
+use millstream_log::io::DiskIo;
 use millstream_proto::grpc::v1::{
     self, member_request::Request as Said, member_response::Response as Answer,
 };
@@ -20,10 +20,9 @@ use crate::{
 };
 
 const KEEP: (&str, &str) = ("retention.ms", "-1");
-const ENOSPC: i32 = 28;
 
 /// Few partitions, so that a test creates them quickly.
-fn config() -> Config {
+pub(crate) fn config() -> Config {
     let mut config = Config::default();
     config.groups.offsets_topic_partitions = 3;
     config.groups.reconnect_grace = Duration::from_millis(50);
@@ -371,52 +370,5 @@ async fn a_deleted_topics_offsets_are_forgotten_and_its_namesakes_are_not() {
         while !committed(&channel, "g").await.is_empty() {}
     })
     .await;
-    broker.stop().await;
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_commit_that_finds_no_room_is_refused_and_the_coordinator_comes_back() {
-    let directory = tempfile::tempdir().expect("directory");
-    let io = Arc::new(FaultIo::new(DiskIo));
-    let shared = Arc::clone(&io);
-    let broker = Broker::start_with(directory.path(), shared, config()).await;
-    let channel = connect(broker.address).await;
-    let topic = create_topic(&channel, "t", 1, &[KEEP]).await;
-    let mut member = Member::join(&channel, join("g", "m", &["t"])).await;
-    member.acknowledge().await;
-    let mut commits = Commits::open(&channel).await;
-    let request = commit("g", ("m", member.epoch), &topic, (0, 1));
-    assert_eq!(refusal(commits.commit(request).await), None);
-    let full = Rule::new(
-        &[Operation::Allocate, Operation::Write],
-        Action::Fail(ENOSPC),
-    );
-    let full = io.inject(full.at_path_with("/__consumer_offsets-"));
-    let request = commit("g", ("m", member.epoch), &topic, (0, 2));
-    let refused = refusal(commits.commit(request).await).expect("refused");
-    assert_eq!(refused.name, "COORDINATOR_NOT_AVAILABLE");
-    assert!(refused.retriable && refused.may_have_been_written);
-    loop {
-        match member.answer().await.expect("stream goes on") {
-            Some(Answer::Failed(error)) => {
-                assert!(error.retriable, "{error:?}");
-                break;
-            }
-            Some(Answer::HeartbeatAck(_)) => {}
-            other => panic!("expected the end of the membership's stream, got {other:?}"),
-        }
-    }
-    full.stop();
-    within("the coordinator comes back", async {
-        loop {
-            let request = commit("g", ("m", member.epoch), &topic, (0, 3));
-            match refusal(commits.commit(request).await) {
-                None => return,
-                Some(error) => assert!(error.retriable, "{error:?}"),
-            }
-        }
-    })
-    .await;
-    assert_eq!(committed(&channel, "g").await, [("t".into(), 0, 3)]);
     broker.stop().await;
 }

@@ -11,6 +11,7 @@ mod broker;
 mod client;
 mod disturbances;
 mod fetch;
+mod group_faults;
 mod groups;
 mod lost;
 mod member;

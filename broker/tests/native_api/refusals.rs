@@ -1,5 +1,8 @@
 //! Every refusal as the client sees it: code, what, hint. Snapshots, so that a change is seen.
 
+mod groups;
+mod offsets_topic;
+
 use std::fmt::Write as _;
 
 use bytes::Bytes;

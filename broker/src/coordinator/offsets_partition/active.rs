@@ -88,8 +88,12 @@ impl Active {
     fn absorb(&mut self, outcome: Outcome, surroundings: &Surroundings) {
         let mut deliveries = Vec::with_capacity(outcome.replies.len());
         for (ticket, reply) in outcome.replies {
-            if let Some(asker) = self.askers.remove(&ticket) {
-                deliveries.push(Delivery::Reply(asker, reply));
+            match self.askers.remove(&ticket) {
+                Some(asker) if outcome.records.is_empty() && asker.knows(&reply) => {
+                    Delivery::Reply(asker, reply).deliver();
+                }
+                Some(asker) => deliveries.push(Delivery::Reply(asker, reply)),
+                None => {}
             }
         }
         for action in outcome.actions {

@@ -288,7 +288,7 @@ pub(super) fn by_topic<'a>(
     topics.into_iter().filter_map(named).collect()
 }
 
-fn overflow() -> ServiceError {
+pub(super) fn overflow() -> ServiceError {
     ServiceError::new(
         ErrorCode::NetworkException,
         "member does not read its stream: more than groups.member_answers_max answers wait",

@@ -7,7 +7,8 @@ use crate::{coordinator::CoordinatorError, service::ServiceError};
 impl ServiceError {
     /// The coordinator's engine refuses.
     pub(in crate::service) fn group(refusal: &Refusal) -> Self {
-        Self::new(refusal.code(), refusal.to_string(), group_hint(refusal))
+        let message = on_one_line(&refusal.to_string());
+        Self::new(refusal.code(), message, group_hint(refusal))
     }
 
     /// There is no coordinator now, or it failed.
@@ -45,6 +46,16 @@ impl ServiceError {
     }
 }
 
+/// Ids of groups and members may hold any character.
+fn on_one_line(text: &str) -> String {
+    let shown = |char: char| {
+        let escaped = char.is_control().then(|| char.escape_debug());
+        let plain = (!char.is_control()).then_some(char);
+        escaped.into_iter().flatten().chain(plain)
+    };
+    text.chars().flat_map(shown).collect()
+}
+
 const fn group_hint(refusal: &Refusal) -> &'static str {
     match refusal {
         Refusal::GroupId { .. } => "name the group in 1 to groups.id_bytes_max bytes",
@@ -76,5 +87,65 @@ const fn group_hint(refusal: &Refusal) -> &'static str {
         }
         Refusal::OffsetMetadata { .. } => "shorten it, or raise groups.offset_metadata_bytes_max",
         _ => "docs/design/native-api.md says what a request may hold",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fmt::Write as _;
+
+    use millstream_proto::{PartitionIndex, TopicName, TopicPartition};
+
+    use super::*;
+    use crate::{quorum::ProposeError, service::groups::members::overflow};
+
+    /// What tests with a client cannot bring about, or not the same each time.
+    #[test]
+    fn every_other_refusal_says_what_to_do() {
+        let partition = || TopicPartition {
+            topic: TopicName::new(crate::coordinator::OFFSETS_TOPIC).expect("a name"),
+            partition: PartitionIndex(7),
+        };
+        let failed = |is_passing| CoordinatorError::Failed {
+            partition: partition(),
+            reason: "the disk is full".into(),
+            is_passing,
+        };
+        let mut errors: Vec<ServiceError> = [
+            CoordinatorError::Loading {
+                partition: partition(),
+            },
+            failed(true),
+            failed(false),
+            CoordinatorError::NoReplica {
+                partition: partition(),
+                reason: "partition is offline: flush failed".into(),
+            },
+            CoordinatorError::Elsewhere,
+            CoordinatorError::Topic {
+                topic: crate::coordinator::OFFSETS_TOPIC,
+                error: ProposeError::Closed,
+            },
+            CoordinatorError::Stopping,
+        ]
+        .iter()
+        .map(ServiceError::coordinator)
+        .collect();
+        errors.push(overflow());
+        errors.push(ServiceError::group(&Refusal::ClassicGroup {
+            group_id: "readers\n".into(),
+        }));
+        let mut shown = String::new();
+        for error in errors {
+            let retriable = error.code.is_retriable();
+            let ServiceError { message, hint, .. } = &error;
+            writeln!(
+                shown,
+                "{} (retriable: {retriable})\n  error: {message}\n  hint: {hint}",
+                error.code
+            )
+            .expect("text");
+        }
+        insta::assert_snapshot!(shown);
     }
 }
