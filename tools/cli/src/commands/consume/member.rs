@@ -264,10 +264,18 @@ impl Member<'_> {
         let closed = self.hand_over.take_failure().map_or(closed, Err);
         match (result.and(flushed.map_err(Failure::from)), closed) {
             (Err(failure @ Failure::Refused { .. }), _) => Err(failure),
-            (_, Err(error)) => Err(error.into()),
+            (_, Err(error)) => Err(uncommitted(&error, self.group)),
             (result, Ok(())) => result,
         }
     }
+}
+
+/// The failure to end in good order.
+fn uncommitted(error: &Error, group: &str) -> Failure {
+    Failure::new(
+        format!("cannot commit what was printed last, and leave group {group}: {error}"),
+        format!("it will be read again; see how far: millstream groups describe {group}"),
+    )
 }
 
 /// A failure to read, with what to do about it in a group.
@@ -283,5 +291,26 @@ fn about(error: Error, group: &str) -> Failure {
             ),
         ),
         _ => error.into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_end_that_the_broker_does_not_confirm_says_what_that_means() {
+        let error = Error::TimedOut {
+            operation: "closing a consumer",
+            after: CLOSE_TIMEOUT,
+            may_have_been_written: true,
+            cause: None,
+        };
+        assert_eq!(
+            uncommitted(&error, "readers").to_string(),
+            "error: cannot commit what was printed last, and leave group readers: closing a consumer \
+             did not finish within 10s\n\
+             hint: it will be read again; see how far: millstream groups describe readers"
+        );
     }
 }

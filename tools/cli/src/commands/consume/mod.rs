@@ -32,13 +32,13 @@ Formats:
   TEMPLATE  text with {topic} {partition} {offset} {timestamp} {time} {key} {value} {headers}, and
             \\n, \\t, \\\\, {{ and }}; timestamp is in milliseconds, time is RFC 3339, null is null
 
-Records of one partition come in the order of their offsets. It ends at the end of the log, as it was
-when the command started, unless it follows; Ctrl-C ends it earlier.
+Records of one partition come in the order of their offsets. It ends at the end of the log, as it
+was when the command started, unless it follows; Ctrl-C ends it earlier.
 
-Groups: members of a group share the partitions of the topic, and go on where the group has committed;
---from says where it starts that has committed nothing. What is printed is committed, at the end and
-every few seconds, and nothing else is. A member ends when it has read all that it was given up to the
-end and no partition is left over for it.
+Members of a group share the partitions of the topic, and go on where the group has committed; where
+it has committed nothing they start at --from. What is printed is committed, every few seconds and
+at the end, and nothing else is. A member ends when it has read all that it was given up to the end
+of the log and nothing is left over for it.
 
 Examples:
   millstream consume flights --limit 10

@@ -18,8 +18,8 @@ use crate::{
 /// Options of `offsets delete`.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
-A group that commits nothing for a partition reads it from where its members say. Offsets of a topic
-that a member of the group subscribes to are not deleted: stop the members first.
+Where a group has committed nothing it starts where its members say. Offsets of a topic that a
+member of the group subscribes to are not deleted: stop the members first.
 
 Examples:
   millstream offsets delete readers --topic flights --dry-run

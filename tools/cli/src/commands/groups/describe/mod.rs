@@ -16,8 +16,8 @@ use crate::{
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 COMMITTED is the next offset that the group reads, END the end of what can be read, LAG the records
-between them. BEHIND is the time since COMMITTED was the END. Members go by the beginning of their id,
-or by the name of a static member; --output json has all of it.
+between them. BEHIND is the time since COMMITTED was the END. Members go by the beginning of their
+id, or by the name of a static member; --output json has all of it.
 
 Examples:
   millstream groups describe readers
@@ -31,7 +31,12 @@ pub(crate) struct Options {
     #[arg(long)]
     rebalances: bool,
     /// Exit with 1 where a partition lags by more than N records, or by an unknown number
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(i64).range(0..))]
+    #[arg(
+        long,
+        value_name = "N",
+        value_parser = clap::value_parser!(i64).range(0..),
+        allow_hyphen_values = true
+    )]
     lag_max: Option<i64>,
 }
 
