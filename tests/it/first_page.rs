@@ -19,7 +19,7 @@ use serde_json::Value;
 
 const DESK: Screen = Screen {
     width: 1280,
-    height: 800,
+    height: 900,
     scale: 1,
     mobile: false,
     scheme: "light",
@@ -384,6 +384,23 @@ fn the_overview_counts_what_clients_did_and_finds_by_name() -> Result<()> {
         };
         (has_moved("produced_records") && has_moved("fetched_bytes")).then_some(())
     })?;
+    Ok(())
+}
+
+/// After a clean stop partitions are opened when they are used. A look must not take seconds for it.
+#[test]
+fn a_look_opens_only_so_many_partitions_to_learn_their_size() -> Result<()> {
+    let mut daemon = Daemon::start()?;
+    cli(&daemon, "topics create wide --partitions 600")?;
+    produce(&daemon, "wide", 1_000)?;
+    let size = |daemon: &Daemon| -> Result<Value> {
+        Ok(overview(daemon.http(), "")?["topics"]["rows"][0]["size_bytes"].take())
+    };
+    let before = size(&daemon)?;
+    ensure!(daemon.terminate()?.success(), "{}", daemon.log_tail());
+    daemon.restart()?;
+    assert_eq!(size(&daemon)?, Value::Null, "600 partitions at once");
+    assert_eq!(size(&daemon)?, before);
     Ok(())
 }
 

@@ -146,13 +146,12 @@ impl Browser {
         .map(drop)
     }
 
-    /// The whole page as PNG.
+    /// What is on the screen, as PNG.
     ///
     /// # Errors
     /// When the browser cannot.
     pub fn screenshot(&self) -> Result<Vec<u8>> {
-        let options = json!({"format": "png", "captureBeyondViewport": true});
-        let shot = self.devtools("Page.captureScreenshot", &options)?;
+        let shot = self.devtools("Page.captureScreenshot", &json!({"format": "png"}))?;
         let data = shot["data"].as_str().context("a picture")?;
         Ok(BASE64_STANDARD.decode(data)?)
     }

@@ -120,7 +120,7 @@ sections! {
         native_address: HostPort = HostPort::new("127.0.0.1", 9192);
         /// Where clients reach the native API, when that is not native_address.
         native_advertised: Option<HostPort> = None;
-        /// Where /live, /ready and /metrics are served over HTTP.
+        /// Where the first page, /live, /ready and /metrics are served over HTTP.
         http_address: HostPort = HostPort::new("127.0.0.1", 9292);
     }
 

@@ -25,6 +25,8 @@ pub mod topics;
 
 use std::sync::Arc;
 
+use tokio::sync::Mutex;
+
 pub use context::RequestContext;
 pub use error::ServiceError;
 
@@ -70,6 +72,8 @@ pub struct Services {
     in_flight: in_flight::InFlightBytes,
     traffic: Arc<Traffic>,
     throughput: Arc<throughput::Throughput>,
+    /// Held while somebody takes an overview: all who look take one thread together.
+    looking: Arc<Mutex<()>>,
 }
 
 impl Services {
@@ -99,6 +103,7 @@ impl Services {
             in_flight,
             throughput: Arc::new(throughput::Throughput::new(Arc::clone(&traffic))),
             traffic,
+            looking: Arc::default(),
         })
     }
 

@@ -16,6 +16,10 @@ use crate::{
 /// Topics, groups and offline partitions that one look shows at most.
 pub const ROWS_MAX: usize = 200;
 
+/// Partitions without use since the start that one look opens at most to learn their size, so that it
+/// takes a fraction of a second however many there are. Further looks open the others.
+const OPENED_MAX: usize = 500;
+
 /// The broker at one moment.
 #[derive(Debug, Clone)]
 pub struct Overview {
@@ -74,7 +78,7 @@ pub struct DiskOverview {
     pub total_bytes: u64,
     /// Bytes that may still be written.
     pub available_bytes: u64,
-    /// Bytes of all segments.
+    /// Bytes of all segments, as far as partitions are open.
     pub log_bytes: u64,
     /// Produce is refused for want of room.
     pub is_full: bool,
@@ -102,8 +106,8 @@ pub struct TopicOverview {
     pub records: u64,
     /// Log end offsets.
     pub log_end: u64,
-    /// Bytes of the segments.
-    pub size_bytes: u64,
+    /// Bytes of the segments; `None` until all of its partitions are open.
+    pub size_bytes: Option<u64>,
     /// `millstream.durability`.
     pub durability: String,
     /// Whether it is the broker's own.
@@ -121,6 +125,7 @@ struct Sums {
     records: u64,
     log_end: u64,
     size_bytes: u64,
+    unopened_partitions: usize,
     traffic: TrafficCounts,
 }
 
@@ -136,7 +141,11 @@ impl Services {
     pub async fn overview(self: &Arc<Self>, find: &str) -> Result<Overview, ServiceError> {
         let find = find.to_lowercase();
         let services = Arc::clone(self);
-        let look = tokio::task::spawn_blocking(move || services.look(&find));
+        let turn = Arc::clone(&self.looking).lock_owned().await;
+        let look = tokio::task::spawn_blocking(move || {
+            let _turn = turn;
+            services.look(&find)
+        });
         look.await.map_err(|_| ServiceError::panicked())
     }
 
@@ -144,8 +153,10 @@ impl Services {
         let mut offline = Vec::new();
         let mut sums: HashMap<TopicId, Sums> = HashMap::new();
         let replicas = self.partitions.all();
+        let mut opened_max = OPENED_MAX;
         for replica in &replicas {
-            sums.entry(replica.topic_id()).or_default().add(replica);
+            let sums = sums.entry(replica.topic_id()).or_default();
+            sums.add(replica, &mut opened_max);
             offline.extend(offline_partition(replica));
         }
         offline.sort_by(|a, b| a.partition.cmp(&b.partition));
@@ -224,7 +235,7 @@ impl Services {
             offline_partitions: sums.offline_partitions,
             records: sums.records,
             log_end: sums.log_end,
-            size_bytes: sums.size_bytes,
+            size_bytes: (sums.unopened_partitions == 0).then_some(sums.size_bytes),
             durability: configured("millstream.durability"),
             cleanup_policy: configured("cleanup.policy"),
             traffic: sums.traffic,
@@ -246,7 +257,8 @@ impl<T> Listing<T> {
 }
 
 impl Sums {
-    fn add(&mut self, replica: &Replica) {
+    /// Adds a partition; opens it for its size if it must and `opened_max` lets it.
+    fn add(&mut self, replica: &Replica, opened_max: &mut usize) {
         self.traffic = self.traffic + replica.traffic().counts();
         let Ok(log) = replica.log() else {
             self.offline_partitions += usize::from(replica.offline_reason().is_some());
@@ -256,6 +268,13 @@ impl Sums {
         let offsets = replica.offsets_at(&positions);
         self.records += span(offsets.log_start, offsets.high_watermark);
         self.log_end += span(millstream_proto::Offset::ZERO, positions.log_end);
+        if !log.is_opened() {
+            let Some(left) = opened_max.checked_sub(1) else {
+                self.unopened_partitions += 1;
+                return;
+            };
+            *opened_max = left;
+        }
         self.size_bytes += log.size_bytes();
     }
 }

@@ -171,6 +171,12 @@ impl PartitionLog {
         }
     }
 
+    /// Whether it was used since the start, or had to be looked into then.
+    #[must_use]
+    pub fn is_opened(&self) -> bool {
+        self.view().is_opened()
+    }
+
     /// Bytes of record batches on disk; 0 when it cannot be opened. Opens the partition when it was not
     /// used yet.
     #[must_use]

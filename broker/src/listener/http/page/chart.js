@@ -11,6 +11,7 @@ export function draw(svg, series, samplesMax) {
   svg.setAttribute("viewBox", `0 0 ${width} ${HEIGHT}`);
   svg.setAttribute("preserveAspectRatio", "none");
   const top = Math.max(1, ...series.flatMap(({ values }) => values));
+  svg.classList.toggle("idle", top === 1);
   for (const { name, values } of series) {
     const line = values.map((value, index) => {
       const x = width - (values.length - 1 - index);

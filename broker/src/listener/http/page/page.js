@@ -13,6 +13,8 @@ const LOOKS_IN_RATE = 5;
 const LOOKS_IN_LINE = 60;
 const DEFAULT_SERVER = "127.0.0.1:9192";
 const DISK_LOW_SHARE = 0.1;
+// A group that is further behind stands out.
+const BEHIND_MS = 60_000;
 
 const element = (id) => document.getElementById(id);
 const find = element("find");
@@ -144,9 +146,8 @@ function showThroughput({ throughput }) {
   showBytes("bytes-out", "out", "fetched_bytes");
   const [records_in, records_out] = [now("produced_records"), now("fetched_records")];
   fill(element("records"), {
-    now: `${count(records_in + records_out)}/s`,
-    in: `${count(records_in)} in`,
-    out: `${count(records_out)} out`,
+    now: `${count(records_in)}/s`,
+    out: `out ${count(records_out)}/s`,
   });
   chart(
     "records",
@@ -224,7 +225,7 @@ function showTopic(row, topic, rates) {
     partitions: count(topic.partitions),
     records: count(topic.records),
     end: count(topic.log_end),
-    size: bytes(topic.size_bytes),
+    size: topic.size_bytes === null ? "…" : bytes(topic.size_bytes),
     in: rate(rates.in, bytes),
     out: rate(rates.out, bytes),
   });
@@ -248,7 +249,7 @@ function showGroups({ groups, coordinators_loading, topics, broker, now_ms }) {
       behind: group.behind_ms === null ? "–" : duration(group.behind_ms),
       rebalance: rebalanceText(group.rebalance, now_ms),
     });
-    row.classList.toggle("behind", group.lag > 0);
+    row.classList.toggle("behind", group.behind_ms > BEHIND_MS);
   });
 }
 
