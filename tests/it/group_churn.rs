@@ -20,8 +20,9 @@ use tokio::task::JoinSet;
 
 /// Rebalances in CI.
 const REBALANCES: i32 = 150;
-/// Rebalances between two kills of the daemon.
-const REBALANCES_PER_KILL: i32 = 75;
+/// Rebalances between two kills of the daemon, of which there are at least two.
+const REBALANCES_PER_KILL: i32 = 200;
+const KILLS_MIN: i32 = 2;
 /// Rounds of evictions in CI; the long form has more.
 const EVICTION_ROUNDS: usize = 3;
 const EVICTION_ROUNDS_LONG: usize = 25;
@@ -58,7 +59,7 @@ async fn group_churn_gives_no_partition_twice_and_loses_no_commit_and_no_record(
     let is_long = rebalances > REBALANCES;
     let outcome = Run::carry_out(Plan {
         rebalances,
-        kills: rebalances / REBALANCES_PER_KILL,
+        kills: (rebalances / REBALANCES_PER_KILL).max(KILLS_MIN),
         eviction_rounds: if is_long {
             EVICTION_ROUNDS_LONG
         } else {
@@ -83,6 +84,8 @@ async fn group_churn_gives_no_partition_twice_and_loses_no_commit_and_no_record(
 const TOPIC: &str = "calm";
 const PARTITIONS: usize = 24;
 const STEADY: usize = 5;
+/// A slow disk would pause partitions too.
+const IN_MEMORY: [(&str, &str); 1] = [("millstream.durability", "replicated")];
 /// What a guest gets; without it four members have one more each.
 const SHARE: usize = PARTITIONS / (STEADY + 1);
 const SESSION: Duration = Duration::from_secs(10);
@@ -95,7 +98,7 @@ async fn write(daemon: &Daemon, native: &Native) -> Result<Workload> {
     let options = WorkloadOptions {
         topic: TOPIC.to_owned(),
         topic_id: native
-            .create_topic(TOPIC, i32::try_from(PARTITIONS)?, &[])
+            .create_topic(TOPIC, i32::try_from(PARTITIONS)?, &IN_MEMORY)
             .await?,
         partitions: PARTITIONS,
         is_followed: false,
@@ -122,15 +125,22 @@ async fn a_rebalance_leaves_partitions_alone_that_do_not_move() -> Result<()> {
         steady.spawn(live(Arc::clone(&scene), life));
     }
     let mut observer = Observer::start(&scene).await?;
-    observer.until_stable(STEADY).await?;
+    let group = observer.until_stable(STEADY).await?;
+    assert_eq!(group.partitions.len(), PARTITIONS);
+    observer.until_past(&observer.committed()).await?;
     let mut rounds = Vec::new();
     for _ in 0..ROUNDS {
         let begin = scene.recorder.len();
+        let before = observer.committed();
         let mut guest = RawMember::join(&scene, SESSION).await?;
-        guest.work_until(|| observer.is_stable(STEADY + 1)).await?;
+        guest
+            .work_until(|| observer.is_stable(STEADY + 1) && observer.is_past(&before))
+            .await?;
         assert_eq!(guest.partitions().len(), SHARE);
+        let before = observer.committed();
         guest.leave().await?;
         observer.until_stable(STEADY).await?;
+        observer.until_past(&before).await?;
         rounds.push(begin..scene.recorder.len());
     }
     workload.finish(&native).await?;

@@ -89,6 +89,34 @@ impl Anomaly {
     }
 }
 
+impl Anomaly {
+    /// The partition that it is about.
+    #[must_use]
+    pub const fn partition(&self) -> Option<&TopicPartition> {
+        match self {
+            Self::TwoOwners { partition, .. }
+            | Self::StaleCommit { partition, .. }
+            | Self::CommitRegressed { partition, .. }
+            | Self::CommitAhead { partition, .. }
+            | Self::Unseen { partition, .. }
+            | Self::PollOutOfTurn { partition, .. } => Some(partition),
+            Self::FencedWithoutCause { .. } => None,
+        }
+    }
+
+    /// The member whose doing it is, or who suffered it.
+    #[must_use]
+    pub const fn member(&self) -> Option<MemberNumber> {
+        match self {
+            Self::TwoOwners { holder, .. } => Some(*holder),
+            Self::StaleCommit { member, .. }
+            | Self::PollOutOfTurn { member, .. }
+            | Self::FencedWithoutCause { member } => Some(*member),
+            Self::CommitRegressed { .. } | Self::CommitAhead { .. } | Self::Unseen { .. } => None,
+        }
+    }
+}
+
 impl fmt::Display for Anomaly {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}: {self:?}", self.name())
@@ -108,6 +136,8 @@ pub struct Report {
     pub stale_commits_sent: usize,
     /// Contradictions, each once.
     pub anomalies: Vec<Anomaly>,
+    /// What was observed around some of them.
+    pub excerpts: Vec<String>,
 }
 
 impl Report {
@@ -138,6 +168,9 @@ impl fmt::Display for Report {
         self.anomalies
             .iter()
             .take(20)
-            .try_for_each(|anomaly| write!(f, "\n  {anomaly}"))
+            .try_for_each(|anomaly| write!(f, "\n  {anomaly}"))?;
+        self.excerpts
+            .iter()
+            .try_for_each(|excerpt| write!(f, "\n{excerpt}"))
     }
 }

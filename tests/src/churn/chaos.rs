@@ -22,6 +22,8 @@ const RAW_SESSION: Duration = Duration::from_secs(1);
 const CLIENT_SESSION: Duration = Duration::from_secs(2);
 /// How much longer than their session they do.
 const SILENCE_BEYOND: Duration = Duration::from_millis(500);
+/// Kinds of lives.
+const KINDS: usize = 8;
 /// How long a member works, in milliseconds.
 const WORK_MS: std::ops::Range<u64> = 100..800;
 
@@ -39,12 +41,14 @@ impl Chaos {
         let actor = |number: usize| {
             let (scene, is_over) = (Arc::clone(scene), Arc::clone(&is_over));
             async move {
-                let number = u64::try_from(number)?;
-                let mut rng = StdRng::seed_from_u64(seed.wrapping_mul(1_000).wrapping_add(number));
+                let own = u64::try_from(number)?;
+                let mut rng = StdRng::seed_from_u64(seed.wrapping_mul(1_000).wrapping_add(own));
                 while !is_over.load(Ordering::Relaxed) {
-                    one_life(&scene, &mut rng).await?;
+                    let kind = rng.random_range(0..KINDS);
+                    one_life(&scene, &mut rng, kind).await?;
                 }
-                Ok(())
+                // While no daemon is killed every kind comes to the end that it is meant to have.
+                one_life(&scene, &mut rng, number % KINDS).await
             }
         };
         Self {
@@ -75,7 +79,7 @@ fn some_work(rng: &mut StdRng) -> Duration {
     Duration::from_millis(rng.random_range(WORK_MS))
 }
 
-async fn one_life(scene: &Arc<Scene>, rng: &mut StdRng) -> Result<()> {
+async fn one_life(scene: &Arc<Scene>, rng: &mut StdRng, kind: usize) -> Result<()> {
     let works = some_work(rng);
     let by = if rng.random() {
         SubscribeBy::Name
@@ -89,7 +93,7 @@ async fn one_life(scene: &Arc<Scene>, rng: &mut StdRng) -> Result<()> {
         stands_still: None,
         ending: Ending::Leave,
     };
-    match rng.random_range(0..8) {
+    match kind {
         0 | 1 => live(Arc::clone(scene), life).await,
         2 => {
             let ending = Ending::Crash;

@@ -7,10 +7,13 @@ use std::{
 
 use millstream_proto::TopicPartition;
 
-use super::{Anomaly, CommitNumber, MemberNumber, Observation, Observed, Report};
+use super::{Anomaly, CommitNumber, MemberNumber, Observation, Observed, Report, excerpt::excerpt};
 
 /// The broker counts in whole milliseconds, and rounds either way.
 const CLOCK_SLACK: Duration = Duration::from_millis(5);
+
+/// Anomalies whose surroundings are shown.
+const EXCERPTS_MAX: usize = 3;
 
 /// Finds every contradiction in a history.
 #[must_use]
@@ -19,8 +22,11 @@ pub fn check(history: &[Observed]) -> Report {
     for (number, observed) in history.iter().enumerate() {
         checker.take(number, observed);
     }
+    let anomalies: Vec<_> = checker.anomalies.into_iter().collect();
+    let some = anomalies.iter().take(EXCERPTS_MAX);
     Report {
-        anomalies: checker.anomalies.into_iter().collect(),
+        excerpts: some.map(|anomaly| excerpt(history, anomaly)).collect(),
+        anomalies,
         ..checker.report
     }
 }
@@ -158,7 +164,7 @@ impl Checker {
                 offset,
             } => self.committed_read(number, *asked, partition, *offset),
             Observation::LogEnd { partition, end } => self.log_end(partition, *end),
-            Observation::DaemonDown | Observation::DaemonUp => {}
+            Observation::StoodStill { .. } | Observation::DaemonDown | Observation::DaemonUp => {}
         }
     }
 

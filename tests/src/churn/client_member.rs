@@ -1,7 +1,12 @@
 //! [`ClientMember`]: a member that runs the client crate on a thread and a runtime of its own, so that
 //! all of it can stand still, or be gone at once, as a process.
 
-use std::{collections::BTreeMap, sync::Arc, thread, time::Duration};
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    thread,
+    time::Duration,
+};
 
 use anyhow::{Context as _, Result};
 use millstream::{
@@ -86,9 +91,11 @@ struct ClientMember {
     number: MemberNumber,
     session: Duration,
     consumer: Consumer,
-    /// The next offset of what was read since the last commit.
-    uncommitted: BTreeMap<TopicPartition, i64>,
+    uncommitted: Uncommitted,
 }
+
+/// The next offset of each partition that was read since the last commit.
+type Uncommitted = Arc<Mutex<BTreeMap<TopicPartition, i64>>>;
 
 impl ClientMember {
     /// Answers the member where it crashes.
@@ -98,6 +105,9 @@ impl ClientMember {
         if let Some(time) = life.stands_still {
             member.scene.count("stood still");
             thread::sleep(time);
+            member.recorder().record(Observation::StoodStill {
+                member: member.number,
+            });
             member.work(life.works).await?;
         }
         match life.ending {
@@ -121,6 +131,7 @@ impl ClientMember {
             member: number,
             until,
         });
+        let uncommitted = Uncommitted::default();
         let mut consumer = client
             .consumer()
             .group(&scene.group)
@@ -131,6 +142,7 @@ impl ClientMember {
             .rebalance_listener(Watcher {
                 scene: Arc::clone(&scene),
                 number,
+                uncommitted: Arc::clone(&uncommitted),
             })
             .build()?;
         let subscription = match life.by {
@@ -144,7 +156,7 @@ impl ClientMember {
             number,
             session: life.session,
             consumer,
-            uncommitted: BTreeMap::new(),
+            uncommitted,
         })
     }
 
@@ -168,7 +180,7 @@ impl ClientMember {
                 record = self.consumer.recv() => {
                     let record = record?.context("a subscription has no end")?;
                     let partition = place(record.topic.as_str(), record.partition);
-                    self.uncommitted.insert(partition.clone(), record.offset + 1);
+                    lock(&self.uncommitted).insert(partition.clone(), record.offset + 1);
                     self.recorder().record(Observation::Polled {
                         member: self.number,
                         partition,
@@ -183,12 +195,7 @@ impl ClientMember {
 
     /// Starts to commit what was read; the answers are recorded when they come.
     fn commit(&mut self) -> Result<()> {
-        let assigned = self.consumer.assignment();
-        for (partition, offset) in std::mem::take(&mut self.uncommitted) {
-            // What the group takes back was committed with that.
-            if !assigned.contains(&(partition.topic.to_string(), partition.partition.0)) {
-                continue;
-            }
+        for (partition, offset) in std::mem::take(&mut *lock(&self.uncommitted)) {
             let wanted = CommitOffset::new(partition.topic.as_str(), partition.partition.0, offset);
             let commit = self.recorder().commit_sent(self.number, partition, offset);
             let handle = self.consumer.commit_offsets_async([wanted])?;
@@ -226,6 +233,11 @@ impl ClientMember {
 struct Watcher {
     scene: Arc<Scene>,
     number: MemberNumber,
+    uncommitted: Uncommitted,
+}
+
+fn lock(uncommitted: &Uncommitted) -> MutexGuard<'_, BTreeMap<TopicPartition, i64>> {
+    uncommitted.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl RebalanceListener for Watcher {
@@ -246,6 +258,7 @@ impl RebalanceListener for Watcher {
             for revoked in revocation.partitions() {
                 let (topic, partition) = (revoked.topic.as_str(), revoked.partition);
                 let place = place(topic, partition);
+                lock(&self.uncommitted).remove(&place);
                 commits.push(recorder.commit_sent(self.number, place.clone(), revoked.position));
                 offsets.push(CommitOffset::new(topic, partition, revoked.position));
                 partitions.push(place);
@@ -263,6 +276,7 @@ impl RebalanceListener for Watcher {
     }
 
     fn lost(&self, _: &[(String, i32)]) {
+        lock(&self.uncommitted).clear();
         self.scene.recorder.record(Observation::Fenced {
             member: self.number,
         });

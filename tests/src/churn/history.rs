@@ -71,6 +71,11 @@ pub enum Observation {
         /// When the broker is to give its partitions to others, since the beginning of the history.
         evicted_at: Duration,
     },
+    /// The member did nothing for a time, of its own accord.
+    StoodStill {
+        /// Who.
+        member: MemberNumber,
+    },
     /// The broker took the member back in, with everything that it held.
     Resumed {
         /// Who.

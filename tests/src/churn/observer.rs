@@ -23,6 +23,9 @@ const PAUSE: Duration = Duration::from_millis(20);
 /// How long a group may take to do what a test waits for.
 const WAIT_MAX: Duration = Duration::from_secs(60);
 
+/// Committed offsets by topic and partition; -1 for none.
+pub type Committed = BTreeMap<(String, i32), i64>;
+
 /// Looks at a group until the run is over.
 #[derive(Debug)]
 pub struct Observer {
@@ -78,6 +81,28 @@ impl Observer {
             .await
     }
 
+    /// What the group has committed of each partition, by its name and number, as last looked at.
+    #[must_use]
+    pub fn committed(&self) -> Committed {
+        committed_offsets(&self.group.borrow())
+    }
+
+    /// Whether every partition got further than it was.
+    #[must_use]
+    pub fn is_past(&self, before: &Committed) -> bool {
+        is_past(&self.group.borrow(), before)
+    }
+
+    /// Waits until [`Observer::is_past`].
+    ///
+    /// # Errors
+    /// As [`Observer::until`].
+    pub async fn until_past(&mut self, before: &Committed) -> Result<()> {
+        let is_so = |group: &v1::GroupDescription| is_past(group, before);
+        self.until("every partition is read", is_so).await?;
+        Ok(())
+    }
+
     /// Whether the group has so many members, and each reads just what it is to read.
     #[must_use]
     pub fn is_stable(&self, members: usize) -> bool {
@@ -91,6 +116,17 @@ impl Observer {
     pub async fn finish(self) -> Result<()> {
         self.task.await?
     }
+}
+
+fn committed_offsets(group: &v1::GroupDescription) -> Committed {
+    let each = |it: &v1::GroupPartition| ((it.topic.clone(), it.partition), it.committed_offset);
+    group.partitions.iter().map(each).collect()
+}
+
+fn is_past(group: &v1::GroupDescription, before: &Committed) -> bool {
+    let now = committed_offsets(group);
+    let mut all = before.iter();
+    all.all(|(partition, offset)| now.get(partition) > Some(offset))
 }
 
 fn is_stable(group: &v1::GroupDescription, members: usize) -> bool {

@@ -72,7 +72,7 @@ pub struct RawMember {
     heartbeat_interval: Duration,
     heartbeat_at: Instant,
     commit_at: Instant,
-    /// When the heartbeats were sent that are not answered yet.
+    /// When what it said was sent that is not answered yet.
     unanswered: VecDeque<Duration>,
     /// Up to when the broker may not end the membership.
     trusted_until: Duration,
@@ -250,9 +250,13 @@ impl RawMember {
 
     async fn heartbeat(&mut self) -> Result<()> {
         self.heartbeat_at = Instant::now() + self.heartbeat_interval;
+        self.say(Request::Heartbeat(v1::MemberHeartbeat {})).await
+    }
+
+    /// Says something that the broker answers with a HeartbeatAck.
+    async fn say(&mut self, request: Request) -> Result<()> {
         self.unanswered.push_back(self.recorder().now());
-        let heartbeat = Request::Heartbeat(v1::MemberHeartbeat {});
-        self.link.stream.send(heartbeat).await
+        self.link.stream.send(request).await
     }
 
     /// Gives up what is not assigned any more, says what it holds, and begins to read what is new.
@@ -282,7 +286,7 @@ impl RawMember {
             partitions: self.owned(),
             sequence: assignment.sequence,
         });
-        self.link.stream.send(owned).await?;
+        self.say(owned).await?;
         self.read_new().await
     }
 
@@ -496,6 +500,9 @@ impl RawMember {
     pub async fn pause(&mut self, time: Duration) -> Result<()> {
         self.scene.count("paused");
         sleep(time).await;
+        self.recorder().record(Observation::StoodStill {
+            member: self.number,
+        });
         let (sent, offsets) = self.commits_of(|held| held.fetch_id.is_some());
         if !offsets.is_empty() {
             // A stream that broke meanwhile is found at the next look.

@@ -21,7 +21,8 @@ use super::{
     timing::{self, percentile},
 };
 use crate::{
-    Daemon, Native, checker,
+    Daemon, DaemonOptions, Native, checker,
+    ownership::{self, Ownership},
     workload::{Workload, WorkloadOptions},
 };
 
@@ -31,6 +32,9 @@ const TOPICS: [(&str, i32); 2] = [("churn-a", 40), ("churn-b", 24)];
 /// Members in all; some stay from the beginning to the end.
 const MEMBERS: usize = 50;
 const STEADY: usize = 6;
+/// How long members may take to be back after the daemon's restart; one that crashed before holds its
+/// partitions as long.
+const BACK_WITHIN: &str = "5s";
 /// Pause between two records of one topic.
 const PACE: Duration = Duration::from_millis(1);
 /// Members that crash in one round of evictions.
@@ -64,6 +68,8 @@ pub struct Outcome {
     pub report: Report,
     /// What was written, and read back from the log.
     pub written: checker::Report,
+    /// Who held what, by the coordinator's own records.
+    pub ownership: Ownership,
     /// From the eviction of a member to the first record that its successor got, of each partition.
     pub evictions: Vec<Duration>,
     /// Between two records of a partition that stayed with its member.
@@ -81,6 +87,10 @@ impl fmt::Display for Outcome {
         )?;
         writeln!(f, "members: {}", self.report)?;
         writeln!(f, "log: {}", self.written)?;
+        let Ownership {
+            decisions, moves, ..
+        } = self.ownership;
+        writeln!(f, "coordinator: {decisions} decisions, {moves} moves")?;
         writeln!(
             f,
             "from an eviction to the new owner's first record, {} partitions: p50 {:?}, p99 {:?}",
@@ -96,6 +106,14 @@ impl fmt::Display for Outcome {
             percentile(&self.pauses, 100)
         )
     }
+}
+
+/// What is left when a run is over.
+struct End {
+    scene: Arc<Scene>,
+    slowest_ready: Duration,
+    written: checker::Report,
+    ownership: Ownership,
 }
 
 /// A group, its daemon, and those who write to its topics.
@@ -125,16 +143,17 @@ impl Run {
         }
         let group = run.observer.until_stable(STEADY).await?;
         let rebalances = group.group_epoch - first_epoch;
-        let (scene, slowest_ready, written) = run.finish().await?;
-        let history = scene.recorder.observed();
+        let end = run.finish().await?;
+        let history = end.scene.recorder.observed();
         let evictions = timing::evictions(&history[evictions_begin..]);
         ensure!(evictions.pending == 0, "{evictions:?}");
         Ok(Outcome {
             rebalances,
-            tally: scene.tally(),
-            slowest_ready,
+            tally: end.scene.tally(),
+            slowest_ready: end.slowest_ready,
             report: check(&history),
-            written,
+            written: end.written,
+            ownership: end.ownership,
             evictions: evictions.times,
             pauses: timing::pauses(&history),
             elapsed: start.elapsed(),
@@ -142,7 +161,9 @@ impl Run {
     }
 
     async fn start() -> Result<Self> {
-        let daemon = Daemon::start()?;
+        let daemon = DaemonOptions::default()
+            .set("groups.session_timeout", BACK_WITHIN)
+            .start()?;
         let native = Native::connect(daemon.native()).await?;
         let client = millstream::Client::connect(&daemon.native().to_string()).await?;
         let mut workloads = Vec::new();
@@ -249,7 +270,7 @@ impl Run {
     }
 
     /// Nobody writes any more: the members read the rest, commit it, and leave.
-    async fn finish(mut self) -> Result<(Arc<Scene>, Duration, checker::Report)> {
+    async fn finish(mut self) -> Result<End> {
         self.check_alive().await?;
         let native = Native::connect(self.daemon.native()).await?;
         let mut written = checker::Report::default();
@@ -265,6 +286,12 @@ impl Run {
         // What is committed stays when everybody is gone.
         drain(&self.scene).await?;
         record_log_ends(&self.scene).await?;
-        Ok((self.scene, self.slowest_ready, written))
+        self.daemon.terminate()?;
+        Ok(End {
+            scene: self.scene,
+            slowest_ready: self.slowest_ready,
+            written,
+            ownership: ownership::read(self.daemon.data_dir(), GROUP)?,
+        })
     }
 }

@@ -367,7 +367,7 @@ fn an_eviction_lasts_from_when_it_is_due_to_the_next_owners_first_record() {
 }
 
 #[test]
-fn pauses_are_between_records_of_one_holding_and_not_across_a_kill() {
+fn pauses_are_between_records_of_one_holding_and_nobody_elses_doing() {
     let found = timing::pauses(&history([
         gained(A),
         polled(A, 0),
@@ -381,6 +381,8 @@ fn pauses_are_between_records_of_one_holding_and_not_across_a_kill() {
         gained(A),
         polled(A, 4),
         polled(A, 5),
+        StoodStill { member: A },
+        polled(A, 6),
     ]));
     assert_eq!(found, [ms(100), ms(200), ms(100)]);
 }

@@ -64,7 +64,7 @@ pub fn evictions(history: &[Observed]) -> Evictions {
 }
 
 /// The times between two records in a row of a partition that one member held all the while, except
-/// where the daemon was down in between.
+/// where the daemon was down in between, or the member stood still.
 #[must_use]
 pub fn pauses(history: &[Observed]) -> Vec<Duration> {
     let mut last: BTreeMap<(MemberNumber, &TopicPartition), Duration> = BTreeMap::new();
@@ -83,9 +83,9 @@ pub fn pauses(history: &[Observed]) -> Vec<Duration> {
                     holder != member || !partitions.contains(partition)
                 });
             }
-            Observation::Left { member } | Observation::Fenced { member } => {
-                last.retain(|(holder, _), _| holder != member);
-            }
+            Observation::Left { member }
+            | Observation::Fenced { member }
+            | Observation::StoodStill { member } => last.retain(|(holder, _), _| holder != member),
             Observation::DaemonDown | Observation::DaemonUp => last.clear(),
             _ => {}
         }

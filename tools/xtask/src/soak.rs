@@ -54,7 +54,7 @@ const SOAKS: &[Soak] = &[
     Soak {
         name: "rebalances",
         what: "2,000 rebalances of a group of 50 members that come and go, with kill -9 in between",
-        duration: "5 min",
+        duration: "2 min",
         filter: "group_churn::group_churn",
         variable: "MILLSTREAM_REBALANCES",
         length: Length::Count("2000"),
