@@ -2,6 +2,7 @@
 
 mod bit_flips;
 mod command_line;
+mod compaction;
 mod disk_full;
 mod first_page;
 mod flights;

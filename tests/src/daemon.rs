@@ -264,11 +264,12 @@ impl Daemon {
     /// When there is no process.
     pub fn memory_kib(&self) -> Result<u64> {
         let status = fs::read_to_string(format!("/proc/{}/status", self.pid()))?;
-        let line = status
-            .lines()
-            .find_map(|line| line.strip_prefix("RssAnon:"));
-        let number = line.and_then(|line| line.split_whitespace().next());
-        Ok(number.context("RssAnon is there")?.parse()?)
+        let kib = |key: &str| -> Result<u64> {
+            let line = status.lines().find_map(|line| line.strip_prefix(key));
+            let number = line.and_then(|line| line.split_whitespace().next());
+            Ok(number.with_context(|| format!("{key} is there"))?.parse()?)
+        };
+        Ok(kib("RssAnon:")? + kib("RssShmem:")?)
     }
 
     /// Waits until `/ready` answers 200.

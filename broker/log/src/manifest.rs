@@ -72,6 +72,21 @@ pub struct ManifestEntry {
     pub sealed: bool,
 }
 
+impl ManifestEntry {
+    /// What it means that all batches of a `.log` are valid and its CRC-32 is `found`; `None` where it
+    /// is the file that was sealed.
+    #[must_use]
+    pub fn mismatch(&self, found: u32) -> Option<String> {
+        let (size_bytes, expected) = (self.meta.size_bytes, self.checksums.log);
+        (found != expected).then(|| {
+            format!(
+                "CRC-32 of its first {size_bytes} bytes is {found:08x}, the manifest has {expected:08x}, \
+                 and every batch is valid: the file is of another partition or an older copy"
+            )
+        })
+    }
+}
+
 /// A compacted segment that takes the place of others: whatever was begun of it is completed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PendingSwap {

@@ -165,7 +165,8 @@ impl OpenSegments {
             .filter_map(Weak::upgrade)
             .filter(|segment| segment.is_open())
             .collect();
-        segments.sort_by_key(|segment| segment.last_used());
+        // Cached: they are used meanwhile, and a sort may panic over an order that changes.
+        segments.sort_by_cached_key(|segment| segment.last_used());
         segments.dedup_by(|a, b| Arc::ptr_eq(a, b));
         *holders = segments.iter().map(Arc::downgrade).collect();
         segments

@@ -66,6 +66,16 @@ struct Handles {
     pinned: bool,
 }
 
+impl Handles {
+    /// The file where it is open; an error where it must not be opened by name any more; else `None`.
+    fn known_file(&self) -> Option<io::Result<Arc<dyn LogFile>>> {
+        match &self.file {
+            Some((file, _)) => Some(Ok(Arc::clone(file))),
+            None => self.abandoned.then(|| Err(abandoned())),
+        }
+    }
+}
+
 /// Where bytes of a segment come from.
 #[derive(Debug, Clone)]
 pub(crate) enum Source {
@@ -238,14 +248,16 @@ impl Segment {
             return Ok(Arc::clone(file));
         }
         let permit = self.open_segments.open_permit().ok_or_else(exhausted)?;
-        if self.handles().abandoned {
-            return Err(abandoned());
+        if let Some(known) = self.handles().known_file() {
+            return known;
         }
-        let file = self.io.open(&self.log_path(), OpenMode::Write)?;
+        let opened = self.io.open(&self.log_path(), OpenMode::Write);
         let mut handles = self.handles();
-        if let Some((file, _)) = &handles.file {
-            return Ok(Arc::clone(file));
+        // Its name may have been somebody else's already when it was opened.
+        if let Some(known) = handles.known_file() {
+            return known;
         }
+        let file = opened?;
         handles.file = Some((Arc::clone(&file), permit));
         drop(handles);
         self.open_segments.register(self);

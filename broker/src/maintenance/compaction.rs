@@ -1,7 +1,8 @@
 //! [`Compactor`]: when which partition is compacted, and how fast.
 //!
 //! One pass at a time, on the blocking pool, the dirtiest partition first. A partition whose pass failed
-//! is left alone for [`FAILURE_PAUSE`]; the others go on. How a pass works is the log's business.
+//! is left alone for [`FAILURE_PAUSE`], and for longer each time it fails again; the others go on. How a
+//! pass works is the log's business.
 
 use std::{
     collections::HashMap,
@@ -22,8 +23,10 @@ use crate::{
     shutdown::Shutdown,
 };
 
-/// How long a partition whose pass failed is left alone: a pass may read gigabytes.
+/// How long a partition whose pass failed is left alone: a pass may read gigabytes...
 const FAILURE_PAUSE: Duration = Duration::from_mins(10);
+/// ...and most failures stay until somebody mends the disk. Doubled at most so many times.
+const FAILURE_DOUBLINGS_MAX: u32 = 6;
 
 /// Longest sleep at a stretch, so that a shutdown does not wait.
 const NAP_MAX: Duration = Duration::from_millis(50);
@@ -47,6 +50,8 @@ pub struct Compactor {
 struct Failure {
     partition: String,
     reason: String,
+    /// Passes that failed in a row.
+    count: u32,
     /// On the monotonic clock.
     retry_at: Duration,
 }
@@ -147,7 +152,7 @@ impl Compactor {
 
     /// Passes over the dirtiest partitions until none is due. Waits for the disk.
     fn round(&mut self, shutdown: &Shutdown) {
-        self.forget_deleted();
+        self.forget_others();
         while !shutdown.has_begun() {
             let due = self.look();
             self.show();
@@ -226,22 +231,28 @@ impl Compactor {
 
     /// Leaves a partition alone: until the next round, or after a failure for longer.
     fn pause(&mut self, key: (TopicId, PartitionIndex), partition: String, reason: Option<String>) {
-        let pause = match reason {
-            Some(_) => FAILURE_PAUSE,
-            None => self.check_interval,
+        let count = match reason {
+            Some(_) => self.failing.get(&key).map_or(1, |before| before.count + 1),
+            None => 0,
         };
         let failure = Failure {
             partition,
             reason: reason.unwrap_or_default(),
-            retry_at: self.clock.elapsed() + pause,
+            count,
+            retry_at: self.clock.elapsed() + pause_after(count).unwrap_or(self.check_interval),
         };
         self.failing.insert(key, failure);
     }
 
-    fn forget_deleted(&mut self) {
+    /// Deleted partitions, and those that are not to be compacted any more, fail no more.
+    fn forget_others(&mut self) {
         let partitions = &self.partitions;
-        self.failing
-            .retain(|(topic_id, index), _| partitions.get(*topic_id, *index).is_some());
+        self.failing.retain(|(topic_id, index), _| {
+            partitions.get(*topic_id, *index).is_some_and(|replica| {
+                let log = replica.log();
+                log.is_ok_and(|log| log.config().cleanup_compact)
+            })
+        });
     }
 
     fn show(&self) {
@@ -264,6 +275,12 @@ impl Due {
     fn rank(&self) -> (bool, Ratio) {
         (self.is_overdue, self.dirty_ratio)
     }
+}
+
+/// How long a partition is left alone after so many failures in a row; `None` after none.
+fn pause_after(failures: u32) -> Option<Duration> {
+    let doublings = failures.checked_sub(1)?.min(FAILURE_DOUBLINGS_MAX);
+    Some(FAILURE_PAUSE * 2_u32.pow(doublings))
 }
 
 fn tell(partition: &str, report: &CompactionReport, took: Duration) {
@@ -302,5 +319,19 @@ impl Pace for Paced<'_> {
             std::thread::sleep(left.min(NAP_MAX));
         }
         false
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_partition_that_fails_again_and_again_is_looked_at_less_and_less() {
+        let minutes = |failures| pause_after(failures).map(|pause| pause.as_secs() / 60);
+        let expected = [None, Some(10), Some(20), Some(40)];
+        assert_eq!([0, 1, 2, 3].map(minutes), expected);
+        assert_eq!(minutes(7), Some(640));
+        assert_eq!(minutes(u32::MAX), Some(640));
     }
 }

@@ -1,12 +1,14 @@
 //! Batches as compaction leaves them: fewer records or none, the same offsets.
 //!
 //! ```text
-//!   kept as it was      base offset, last offset delta, leader epoch, producer and sequence, codec
-//!   made anew           records and their deltas, count, base timestamp, CRC
+//!   kept as it was      base offset, last offset delta, leader epoch, producer and sequence, codec,
+//!                       base timestamp
+//!   made anew           records, count, largest timestamp, CRC
 //!   delete horizon      attribute bit 6 and, in the place of the base timestamp, the time from which
-//!                       the batch's tombstones or marker may go (KIP-534)
+//!                       the batch's tombstones or marker may go (KIP-534); the records' timestamps
+//!                       are relative to it then
 //! ```
-//! An emptied batch keeps what tells of its producer; a placeholder keeps its offsets alone.
+//! An emptied batch keeps what tells of its producer; a placeholder keeps its offsets and its time alone.
 
 use bytes::{BufMut as _, Bytes};
 
@@ -16,33 +18,29 @@ use super::{
 };
 use crate::{ProducerEpoch, ProducerId};
 
-/// The batch `original` with only `records`, which must be of it and in its order. With a delete
-/// horizon, in milliseconds since the epoch, the batch says from when its tombstones may go.
+/// The batch `original` with only `records`, which must be of it and in its order; they are taken one
+/// at a time. With a delete horizon, in milliseconds since the epoch, the batch says from when its
+/// tombstones may go.
 ///
 /// # Errors
-/// [`BuildError::Empty`] without records, [`BuildError::Timestamp`] and [`BuildError::TooLarge`]
-/// where the format cannot express them, [`BuildError::Compression`].
-pub fn with_records(
+/// The first one of `records`; [`BuildError::Empty`] without any, [`BuildError::Timestamp`] and
+/// [`BuildError::TooLarge`] where the format cannot express them, [`BuildError::Compression`].
+pub fn with_records<E: From<BuildError>>(
     original: &BatchHeader,
-    records: &[Record],
+    records: impl IntoIterator<Item = Result<Record, E>>,
     delete_horizon_ms: Option<i64>,
-) -> Result<Bytes, BuildError> {
-    let first = records.first().ok_or(BuildError::Empty)?;
-    let base_timestamp = delete_horizon_ms.unwrap_or(first.timestamp);
+) -> Result<Bytes, E> {
     let mut batch = vec![0; HEADER_BYTES];
-    match original.compression() {
+    let base_timestamp = delete_horizon_ms.unwrap_or(original.base_timestamp());
+    let put = match original.compression() {
         Compression::None => put_records(&mut batch, original, records, base_timestamp)?,
         codec => {
             let mut plain = Vec::new();
-            put_records(&mut plain, original, records, base_timestamp)?;
-            codec.compress(None, &plain, &mut batch)?;
-        }
-    }
-    let max_timestamp = match original.timestamp_type() {
-        TimestampType::LogAppendTime => original.max_timestamp(),
-        TimestampType::CreateTime => {
-            let timestamps = records.iter().map(|record| record.timestamp);
-            timestamps.max().unwrap_or(NO_TIMESTAMP)
+            let put = put_records(&mut plain, original, records, base_timestamp)?;
+            codec
+                .compress(None, &plain, &mut batch)
+                .map_err(BuildError::from)?;
+            put
         }
     };
     let mut attributes = original.attributes() & !header::ATTRIBUTE_DELETE_HORIZON;
@@ -52,14 +50,16 @@ pub fn with_records(
     let fields = Fields {
         attributes,
         base_timestamp,
-        max_timestamp,
+        max_timestamp: match original.timestamp_type() {
+            TimestampType::LogAppendTime => original.max_timestamp(),
+            TimestampType::CreateTime => put.max_timestamp,
+        },
         producer_id: original.producer_id(),
         producer_epoch: original.producer_epoch(),
         base_sequence: original.base_sequence(),
-        record_count: u32::try_from(records.len())
-            .map_err(|_| BuildError::TooLarge { found: batch.len() })?,
+        record_count: put.count,
     };
-    finish(batch, original, &fields)
+    Ok(finish(batch, original, &fields)?)
 }
 
 /// The batch `original` without records: what remains tells of its producer's last sequence.
@@ -82,7 +82,8 @@ pub fn emptied(original: &BatchHeader) -> Result<Bytes, BuildError> {
     finish(vec![0; HEADER_BYTES], original, &fields)
 }
 
-/// A batch of nobody without records that covers the offsets of `original`.
+/// A batch of nobody without records that covers the offsets of `original` and is as old: a segment
+/// of which nothing else is left still has its age.
 ///
 /// # Errors
 /// None in practice: a header fits its length field.
@@ -90,7 +91,7 @@ pub fn placeholder(original: &BatchHeader) -> Result<Bytes, BuildError> {
     let fields = Fields {
         attributes: 0,
         base_timestamp: NO_TIMESTAMP,
-        max_timestamp: NO_TIMESTAMP,
+        max_timestamp: original.max_timestamp(),
         producer_id: ProducerId(-1),
         producer_epoch: ProducerEpoch(-1),
         base_sequence: NO_SEQUENCE,
@@ -110,30 +111,54 @@ struct Fields {
     record_count: u32,
 }
 
-fn put_records(
+/// What a header says of the records behind it.
+struct Put {
+    max_timestamp: i64,
+    count: u32,
+}
+
+fn put_records<E: From<BuildError>>(
     out: &mut Vec<u8>,
     original: &BatchHeader,
-    records: &[Record],
+    records: impl IntoIterator<Item = Result<Record, E>>,
+    base_timestamp: i64,
+) -> Result<Put, E> {
+    let mut put: Option<Put> = None;
+    for record in records {
+        let record = record?;
+        put_record(out, original, &record, base_timestamp)?;
+        let put = put.get_or_insert(Put {
+            max_timestamp: record.timestamp,
+            count: 0,
+        });
+        put.max_timestamp = put.max_timestamp.max(record.timestamp);
+        put.count += 1;
+    }
+    Ok(put.ok_or(BuildError::Empty)?)
+}
+
+fn put_record(
+    out: &mut Vec<u8>,
+    original: &BatchHeader,
+    record: &Record,
     base_timestamp: i64,
 ) -> Result<(), BuildError> {
-    for record in records {
-        let timestamp_delta =
-            record
-                .timestamp
-                .checked_sub(base_timestamp)
-                .ok_or(BuildError::Timestamp {
-                    found: record.timestamp,
-                    first: base_timestamp,
-                })?;
-        let offset_delta = record.offset.get() - original.base_offset().get();
-        builder::put_record(
-            out,
-            (timestamp_delta, offset_delta),
-            record.key.as_deref(),
-            record.value.as_deref(),
-            &record.headers,
-        );
-    }
+    let timestamp_delta =
+        record
+            .timestamp
+            .checked_sub(base_timestamp)
+            .ok_or(BuildError::Timestamp {
+                found: record.timestamp,
+                first: base_timestamp,
+            })?;
+    let offset_delta = record.offset.get() - original.base_offset().get();
+    builder::put_record(
+        out,
+        (timestamp_delta, offset_delta),
+        record.key.as_deref(),
+        record.value.as_deref(),
+        &record.headers,
+    );
     Ok(())
 }
 
@@ -195,6 +220,16 @@ mod tests {
         Batch::parse(builder.finish().unwrap()).unwrap()
     }
 
+    fn rebuilt(
+        original: &Batch,
+        kept: &[Record],
+        horizon: Option<i64>,
+    ) -> Result<Batch, BuildError> {
+        let kept = kept.iter().cloned().map(Ok);
+        let bytes = with_records::<BuildError>(original.header(), kept, horizon)?;
+        Ok(Batch::parse(bytes).unwrap())
+    }
+
     fn records(batch: &Batch) -> Vec<Record> {
         let records = batch.records(1 << 20).unwrap();
         records.collect::<Result<_, _>>().unwrap()
@@ -220,8 +255,7 @@ mod tests {
             let all = records(&original);
             let kept = [all[1].clone(), all[3].clone(), all[4].clone()];
             for horizon in [None, Some(9_000_000)] {
-                let bytes = with_records(original.header(), &kept, horizon).unwrap();
-                let found = Batch::parse(bytes).unwrap();
+                let found = rebuilt(&original, &kept, horizon).unwrap();
                 check_kept(&found, &original);
                 assert_eq!(records(&found), kept);
                 assert_eq!(found.delete_horizon_ms(), horizon);
@@ -239,8 +273,8 @@ mod tests {
     #[test]
     fn all_records_kept_without_a_horizon_are_the_original_bytes() {
         let original = original(Compression::None);
-        let bytes = with_records(original.header(), &records(&original), None).unwrap();
-        assert_eq!(bytes, original.bytes());
+        let found = rebuilt(&original, &records(&original), None).unwrap();
+        assert_eq!(found.bytes(), original.bytes());
     }
 
     #[test]
@@ -257,14 +291,26 @@ mod tests {
         assert!(!nobody.has_producer_id() && !nobody.is_transactional());
         assert_eq!(
             (nobody.record_count(), nobody.max_timestamp()),
-            (0, NO_TIMESTAMP)
+            (0, original.max_timestamp())
         );
+        assert_eq!(placeholder(nobody.header()).unwrap(), nobody.bytes());
     }
 
     #[test]
     fn a_batch_of_no_records_is_refused() {
         let original = original(Compression::None);
-        let built = with_records(original.header(), &[], None);
-        assert_eq!(built, Err(BuildError::Empty));
+        assert_eq!(
+            rebuilt(&original, &[], None).unwrap_err(),
+            BuildError::Empty
+        );
+    }
+
+    #[test]
+    fn the_error_of_a_record_ends_it() {
+        let original = original(Compression::None);
+        let found = BuildError::TooLarge { found: 1 };
+        let broken = [Ok(records(&original).remove(0)), Err(found.clone())];
+        let built = with_records(original.header(), broken, None);
+        assert_eq!(built, Err(found));
     }
 }

@@ -13,7 +13,7 @@ use millstream_proto::{Offset, record::BatchHeader};
 
 use crate::{
     frame,
-    index::{AbortedTransaction, SegmentIndexes, TransactionIndex},
+    index::{SegmentIndexes, TransactionIndex},
     io::{LogFile, LogIo},
     layout::{CLEANED_SUFFIX, FileKind},
     manifest::{ManifestEntry, SegmentChecksums},
@@ -49,14 +49,13 @@ pub(crate) struct CleanedSegment<'a> {
     file: Arc<dyn LogFile>,
     meta: SegmentMeta,
     indexes: SegmentIndexes,
-    aborted: TransactionIndex,
     buffer: Vec<u8>,
     checksum: crc32fast::Hasher,
     written: u64,
     synced: u64,
 }
 
-/// A segment that is whole and durable under its `.cleaned` names.
+/// A segment that is whole under its `.cleaned` names.
 #[derive(Debug)]
 pub(crate) struct FinishedSegment {
     pub(crate) entry: ManifestEntry,
@@ -81,7 +80,6 @@ impl<'a> CleanedSegment<'a> {
             file: frame::create_anew(io, &path)?,
             meta: SegmentMeta::empty(base_offset),
             indexes: SegmentIndexes::new(base_offset, index_interval_bytes),
-            aborted: TransactionIndex::new(),
             buffer: Vec::with_capacity(BUFFER_BYTES),
             checksum: crc32fast::Hasher::new(),
             written: 0,
@@ -110,9 +108,9 @@ impl<'a> CleanedSegment<'a> {
         self.write_buffer()
     }
 
-    /// Adds the entry of a transaction that a marker in this segment aborts.
-    pub(crate) fn push_aborted(&mut self, aborted: AbortedTransaction) -> io::Result<()> {
-        self.aborted.push(aborted).map_err(io::Error::other)
+    /// Bytes of the batches so far.
+    pub(crate) const fn size_bytes(&self) -> u64 {
+        self.meta.size_bytes
     }
 
     /// Bytes of batches that [`CleanedSegment::finish`] will write.
@@ -134,27 +132,27 @@ impl<'a> CleanedSegment<'a> {
         Ok(bytes)
     }
 
-    /// Writes the rest and the indexes, and makes all of it durable with its names.
-    pub(crate) fn finish(mut self) -> io::Result<FinishedSegment> {
+    /// Writes the rest and the indexes, durably once the directory is synced. `aborted` are the
+    /// transactions that markers in the segment abort.
+    pub(crate) fn finish(mut self, aborted: TransactionIndex) -> io::Result<FinishedSegment> {
         self.write_buffer()?;
         self.file.sync_data()?;
         self.indexes.seal().map_err(io::Error::other)?;
         let offsets = self.indexes.offset.encode_from(0);
         let times = self.indexes.time.encode_from(0);
-        let aborted = self.aborted.encode_from(0);
+        let transactions = aborted.encode_from(0);
         self.write_index(FileKind::OffsetIndex, &offsets)?;
         self.write_index(FileKind::TimeIndex, &times)?;
         if !aborted.is_empty() {
-            self.write_index(FileKind::TransactionIndex, &aborted)?;
+            self.write_index(FileKind::TransactionIndex, &transactions)?;
         }
-        self.io.sync_dir(self.dir)?;
         self.indexes.note_written();
         let length = |bytes: &[u8]| u32::try_from(bytes.len()).map_err(io::Error::other);
         let checksums = SegmentChecksums {
             log: self.checksum.finalize(),
             offset_index: crc32fast::hash(&offsets),
             time_index: crc32fast::hash(&times),
-            transaction_index: crc32fast::hash(&aborted),
+            transaction_index: crc32fast::hash(&transactions),
             offset_index_bytes: length(&offsets)?,
             time_index_bytes: length(&times)?,
         };
@@ -166,7 +164,7 @@ impl<'a> CleanedSegment<'a> {
             },
             file: self.file,
             indexes: self.indexes,
-            aborted: self.aborted,
+            aborted,
         })
     }
 

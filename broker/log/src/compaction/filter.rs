@@ -60,6 +60,13 @@ pub(crate) struct RecordCounts {
     pub(crate) kept: u64,
 }
 
+impl RecordCounts {
+    /// Records that went since an earlier count.
+    pub(crate) const fn removed_since(self, before: Self) -> u64 {
+        (self.seen - before.seen) - (self.kept - before.kept)
+    }
+}
+
 /// What becomes of a batch.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Fate {
@@ -69,6 +76,24 @@ pub(crate) enum Fate {
     Replaced(Bytes),
     /// It goes.
     Gone,
+}
+
+impl Fate {
+    /// What is written of the batch where it may grow up to `room` bytes: one that does not fit stays as
+    /// it is, which is never wrong.
+    pub(crate) fn fitting<'a>(&'a self, batch: &'a Batch, room: u64) -> Option<&'a Bytes> {
+        match self {
+            Self::Whole => Some(batch.bytes()),
+            Self::Replaced(bytes)
+                if bytes.len() <= batch.bytes().len()
+                    || u64::try_from(bytes.len()).is_ok_and(|size| size <= room) =>
+            {
+                Some(bytes)
+            }
+            Self::Replaced(_) => Some(batch.bytes()),
+            Self::Gone => None,
+        }
+    }
 }
 
 /// A batch's fate, and the entry of the transaction that its marker aborts.
@@ -100,7 +125,7 @@ impl Filter<'_> {
             (self.judge_records(batch)?, None)
         };
         let fate = match fate {
-            Fate::Gone if is_last => Fate::Replaced(retained::placeholder(batch)?),
+            Fate::Gone if is_last => held_place(batch)?,
             fate => fate,
         };
         self.records.kept += match &fate {
@@ -128,10 +153,7 @@ impl Filter<'_> {
         let fate = match batch.delete_horizon_ms() {
             Some(horizon_ms) if horizon_ms <= self.now_ms => self.without_records(batch)?,
             Some(_) => Fate::Whole,
-            None => {
-                let records = read_all(batch)?;
-                Fate::Replaced(retained::with_records(batch, &records, self.horizon())?)
-            }
+            None => self.stamped(batch, |_| true)?.unwrap_or(Fate::Whole),
         };
         Ok((fate, None))
     }
@@ -146,29 +168,42 @@ impl Filter<'_> {
         if batch.base_offset() >= self.map_end {
             return Ok(Fate::Whole);
         }
-        let mut kept = Vec::new();
+        let mut stays = Vec::new();
         let mut has_tombstone = false;
         for record in batch.records(RECORD_BYTES_MAX)? {
             let record = record?;
-            if self.keeps(batch, &record) {
-                has_tombstone |= record.key.is_some() && record.value.is_none();
-                kept.push(record);
-            }
+            let is_kept = self.keeps(batch, &record);
+            has_tombstone |= is_kept && record.key.is_some() && record.value.is_none();
+            stays.push(is_kept);
         }
-        if kept.is_empty() {
+        if !stays.contains(&true) {
             return self.without_records(batch);
         }
-        let is_whole = u32::try_from(kept.len()) == Ok(batch.record_count());
-        let horizon_ms = match batch.delete_horizon_ms() {
-            None if has_tombstone => self.horizon(),
-            before if is_whole => {
-                debug_assert_eq!(before, batch.delete_horizon_ms());
-                return Ok(Fate::Whole);
-            }
-            before => before,
-        };
-        let bytes = retained::with_records(batch, &kept, horizon_ms)?;
+        let stays_at = |index: usize| stays.get(index) == Some(&true);
+        if has_tombstone
+            && batch.delete_horizon_ms().is_none()
+            && let Some(stamped) = self.stamped(batch, stays_at)?
+        {
+            return Ok(stamped);
+        }
+        if !stays.contains(&false) {
+            return Ok(Fate::Whole);
+        }
+        let bytes = rebuilt(batch, stays_at, batch.delete_horizon_ms())?;
         Ok(Fate::Replaced(bytes))
+    }
+
+    /// What stays of a batch with a delete horizon; `None` where a timestamp is too far from it for the
+    /// format. Then its tombstones or its marker stay for good.
+    fn stamped(
+        &self,
+        batch: &Batch,
+        stays_at: impl Fn(usize) -> bool,
+    ) -> Result<Option<Fate>, FilterError> {
+        match rebuilt(batch, stays_at, Some(self.horizon())) {
+            Err(FilterError::Build(BuildError::Timestamp { .. })) => Ok(None),
+            built => Ok(Some(Fate::Replaced(built?))),
+        }
     }
 
     fn keeps(&self, batch: &BatchHeader, record: &Record) -> bool {
@@ -186,11 +221,9 @@ impl Filter<'_> {
         record.value.is_some() || !batch.delete_horizon_ms().is_some_and(has_passed)
     }
 
-    fn horizon(&self) -> Option<i64> {
-        Some(
-            self.now_ms
-                .saturating_add_unsigned(self.delete_retention_ms),
-        )
+    fn horizon(&self) -> i64 {
+        self.now_ms
+            .saturating_add_unsigned(self.delete_retention_ms)
     }
 
     /// Nothing of its records stays.
@@ -237,8 +270,27 @@ pub(crate) fn marker_of(batch: &Batch) -> Result<Option<EndTransactionMarker>, R
     })
 }
 
-fn read_all(batch: &Batch) -> Result<Vec<Record>, RecordError> {
-    batch.records(RECORD_BYTES_MAX)?.collect()
+/// The batch with those of its records that stay, told by their index. They are read anew, one at a
+/// time: a batch may decompress to much more than is kept of it.
+fn rebuilt(
+    batch: &Batch,
+    stays_at: impl Fn(usize) -> bool,
+    delete_horizon_ms: Option<i64>,
+) -> Result<Bytes, FilterError> {
+    let records = batch.records(RECORD_BYTES_MAX)?.enumerate();
+    let kept = records
+        .filter(|(index, _)| stays_at(*index))
+        .map(|(_, record)| record.map_err(FilterError::from));
+    retained::with_records(batch, kept, delete_horizon_ms)
+}
+
+/// Nothing of the batch stays, but its offsets end the segment.
+fn held_place(batch: &Batch) -> Result<Fate, BuildError> {
+    let bytes = retained::placeholder(batch)?;
+    if bytes == batch.bytes() {
+        return Ok(Fate::Whole);
+    }
+    Ok(Fate::Replaced(bytes))
 }
 
 #[cfg(test)]

@@ -1,23 +1,23 @@
 //! [`KeyMap`]: the newest offset of each key, in bounded memory.
 //!
 //! ```text
-//!   up to 256 shards by the first byte of a key's hash, each a table with open addressing:
+//!   up to 256 tables with open addressing, by the first byte of a key's hash:
 //!   slot, 24 bytes: | hash u128 | offset + 1 u64, 0 where the slot is free |
 //! ```
 //! Keys are known by a hash of 128 bits (SipHash twice) under keys drawn at random for each map, as
 //! nobody compares them afterwards: keys cannot be chosen to collide, and 10^9 of them do by accident
-//! with a probability of 10^-21. Shards grow one by one, so growing needs little beside the map. In a small
+//! with a probability of 10^-21. Tables grow one by one, so growing needs little beside the map. In a small
 //! map there are fewer of them, as the fullest one ends it.
 
 use std::hash::{BuildHasher, Hasher as _, RandomState};
 
 use millstream_proto::Offset;
 
-const SHARDS_MAX: usize = 256;
-/// Bytes for which there is one shard more.
-const SHARD_BYTES_MIN: usize = 64 << 10;
+const TABLES_MAX: usize = 256;
+/// Bytes for which there is one table more.
+const TABLE_BYTES_MIN: usize = 64 << 10;
 const SLOT_BYTES: usize = size_of::<Slot>();
-/// Slots of a shard that holds its first key.
+/// Slots of a table that holds its first key.
 const SLOTS_MIN: usize = 8;
 
 /// The hash of a key.
@@ -31,14 +31,14 @@ type Slot = (u64, u64, u64);
 #[derive(Debug)]
 pub(crate) struct KeyMap {
     hashers: (RandomState, RandomState),
-    shards: Vec<Shard>,
-    /// Most slots of one shard.
+    tables: Vec<Table>,
+    /// Most slots of one table.
     slots_max: usize,
     keys: usize,
 }
 
 #[derive(Debug, Default)]
-struct Shard {
+struct Table {
     slots: Vec<Slot>,
     used: usize,
 }
@@ -46,14 +46,14 @@ struct Shard {
 impl KeyMap {
     /// An empty map that will take at most `bytes_max` bytes, and at least room for a few keys.
     pub(crate) fn new(bytes_max: usize) -> Self {
-        let fitting = (bytes_max / SHARD_BYTES_MIN).clamp(1, SHARDS_MAX);
+        let fitting = (bytes_max / TABLE_BYTES_MIN).clamp(1, TABLES_MAX);
         // A power of two, so that they are equally likely.
         let count = 1 << fitting.ilog2();
-        let mut shards = Vec::new();
-        shards.resize_with(count, Shard::default);
+        let mut tables = Vec::new();
+        tables.resize_with(count, Table::default);
         Self {
             hashers: (RandomState::new(), RandomState::new()),
-            shards,
+            tables,
             slots_max: (bytes_max / count / SLOT_BYTES).max(SLOTS_MIN),
             keys: 0,
         }
@@ -72,32 +72,32 @@ impl KeyMap {
     /// another key.
     pub(crate) fn put(&mut self, key: Fingerprint, offset: Offset) -> bool {
         let slots_max = self.slots_max;
-        let index = key.shard(self.shards.len());
-        let Some(shard) = self.shards.get_mut(index) else {
+        let index = key.table(self.tables.len());
+        let Some(table) = self.tables.get_mut(index) else {
             return false;
         };
         let stored = offset.get().unsigned_abs() + 1;
-        if let Some(slot) = shard.find_mut(key)
+        if let Some(slot) = table.find_mut(key)
             && slot.2 != 0
         {
             slot.2 = slot.2.max(stored);
             return true;
         }
-        if !shard.make_room(slots_max) {
+        if !table.make_room(slots_max) {
             return false;
         }
-        let Some(slot) = shard.find_mut(key) else {
+        let Some(slot) = table.find_mut(key) else {
             return false;
         };
         *slot = (key.0, key.1, stored);
-        shard.used += 1;
+        table.used += 1;
         self.keys += 1;
         true
     }
 
     /// The newest offset of a key.
     pub(crate) fn get(&self, key: Fingerprint) -> Option<Offset> {
-        let (.., stored) = self.shards.get(key.shard(self.shards.len()))?.find(key)?;
+        let (.., stored) = self.tables.get(key.table(self.tables.len()))?.find(key)?;
         Offset::new(i64::try_from(stored.checked_sub(1)?).ok()?)
     }
 
@@ -108,27 +108,27 @@ impl KeyMap {
 
     /// Memory of its slots.
     pub(crate) fn bytes(&self) -> usize {
-        let slots: usize = self.shards.iter().map(|shard| shard.slots.capacity()).sum();
+        let slots: usize = self.tables.iter().map(|table| table.slots.capacity()).sum();
         slots * SLOT_BYTES
     }
 }
 
 impl Fingerprint {
-    fn shard(self, shards: usize) -> usize {
+    fn table(self, tables: usize) -> usize {
         let [first, ..] = self.0.to_be_bytes();
-        usize::from(first) % shards
+        usize::from(first) % tables
     }
 
     /// Where to look first in a table of `slots`.
     fn start(self, slots: usize) -> usize {
-        let within_shard = u128::from(self.0 << 8);
-        let scaled = (within_shard * slots as u128) >> 64;
+        let within_table = u128::from(self.0 << 8);
+        let scaled = (within_table * slots as u128) >> 64;
         usize::try_from(scaled).unwrap_or(0)
     }
 }
 
-impl Shard {
-    /// The key's slot, or the free one where it belongs; `None` in an empty shard.
+impl Table {
+    /// The key's slot, or the free one where it belongs; `None` in an empty table.
     fn find(&self, key: Fingerprint) -> Option<Slot> {
         self.slots.get(self.position(key)?).copied()
     }
@@ -216,7 +216,7 @@ mod tests {
             })
             .unwrap();
         assert!(map.bytes() <= BYTES_MAX, "{} bytes", map.bytes());
-        // The fullest of four shards ends it, which is not far from the mean.
+        // The fullest of four tables ends it, which is not far from the mean.
         let capacity = i64::try_from(BYTES_MAX / SLOT_BYTES).unwrap();
         assert!(
             refused > capacity * 8 / 10,

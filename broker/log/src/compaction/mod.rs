@@ -8,16 +8,17 @@
 //!   1.                           └── its keys go into a map┘
 //!   2. └── segments are copied without what the map supersedes ──┘
 //! ```
-//! One pass fills the [`key_map`] from the dirty part, as far as it has room, then copies the segments
-//! from the start up to there, in groups that fit one segment: [`reader`] reads, [`filter`] decides
+//! One pass fills the [`key_map`] from the dirty part ([`dirty_keys`]), as far as it has room, then copies
+//! the segments from the start up to there, in groups that fit one segment: [`reader`] reads, [`filter`] decides
 //! (with [`transactions`]), [`cleaned`] writes, [`swap`] puts the copy in the place of the originals in
 //! a way that a crash may interrupt anywhere. What a pass did is in the manifest. Offsets never change,
 //! and a segment still ends where the next begins.
 //!
-//! The live part, which looks at a log while it is appended to and read, is `partition/compact.rs`.
+//! The live part, which looks at a log while it is appended to and read, is `partition/compact.rs` and `partition/swap.rs`.
 
 pub(crate) mod cleaned;
 mod config;
+pub(crate) mod dirty_keys;
 pub(crate) mod filter;
 pub(crate) mod key_map;
 mod pace;

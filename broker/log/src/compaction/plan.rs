@@ -5,10 +5,12 @@ use millstream_proto::Offset;
 use super::{CompactionConfig, Ratio};
 use crate::segment_meta::{NO_TIMESTAMP, SegmentMeta};
 
-/// Offsets of one segment span at most this: its indexes have 31 bits for them.
+/// Offsets and bytes of one segment span at most this: its indexes have 31 bits for them.
 const SPAN_MAX: u64 = i32::MAX.unsigned_abs() as u64;
-/// Segments that are merged into one at once: each holds a file open meanwhile.
+/// Segments that are merged into one at once: each holds a file open meanwhile...
 const MERGED_MAX: usize = 64;
+/// ...and so many times as many may be open, as others need some, too.
+const OPEN_PER_MERGED: usize = 8;
 
 /// What of a log can be compacted now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -64,8 +66,13 @@ pub(crate) fn is_younger(timestamp_ms: i64, now_ms: i64, age_ms: u64) -> bool {
     }
 }
 
+/// How many segments are merged into one at most, where so many may be open.
+pub(crate) fn merged_max(open_segments_max: usize) -> usize {
+    (open_segments_max / OPEN_PER_MERGED).clamp(1, MERGED_MAX)
+}
+
 /// How many segments go into each copy: in order, as many as fit one segment for certain.
-pub(crate) fn group(segments: &[SegmentMeta], segment_bytes: u32) -> Vec<usize> {
+pub(crate) fn group(segments: &[SegmentMeta], segment_bytes: u32, merged_max: usize) -> Vec<usize> {
     let mut groups: Vec<usize> = Vec::new();
     let mut open: Option<(Offset, u64)> = None;
     for meta in segments {
@@ -75,7 +82,7 @@ pub(crate) fn group(segments: &[SegmentMeta], segment_bytes: u32) -> Vec<usize> 
                 && last.get().abs_diff(base_offset.get()) <= SPAN_MAX
         });
         match (groups.last_mut(), &mut open) {
-            (Some(count), Some((_, bytes))) if fits && *count < MERGED_MAX => {
+            (Some(count), Some((_, bytes))) if fits && *count < merged_max => {
                 *count += 1;
                 *bytes += meta.size_bytes;
             }
@@ -86,6 +93,11 @@ pub(crate) fn group(segments: &[SegmentMeta], segment_bytes: u32) -> Vec<usize> 
         }
     }
     groups
+}
+
+/// Bytes that the next batch of a copy may have so that all behind it still fit.
+pub(crate) const fn room(copied_bytes: u64, source_left: u64) -> u64 {
+    SPAN_MAX.saturating_sub(copied_bytes.saturating_add(source_left))
 }
 
 #[cfg(test)]
@@ -144,21 +156,27 @@ mod tests {
     fn groups_fit_a_segment_in_bytes_and_offsets() {
         let tiny = |index: i64| segment(index * 10, index * 10 + 10, 40, 0);
         let segments: Vec<_> = (0..5).map(tiny).collect();
-        assert_eq!(group(&segments, 100), [2, 2, 1]);
-        assert_eq!(group(&segments, 10), [1, 1, 1, 1, 1]);
+        assert_eq!(group(&segments, 100, 64), [2, 2, 1]);
+        assert_eq!(group(&segments, 10, 64), [1, 1, 1, 1, 1]);
         let far = i64::from(i32::MAX) + 100;
         let spread = [
             segment(0, 10, 1, 0),
             segment(10, 20, 1, 0),
             segment(far, far + 1, 1, 0),
         ];
-        assert_eq!(group(&spread, 100), [2, 1]);
+        assert_eq!(group(&spread, 100, 64), [2, 1]);
         let many: Vec<_> = (0..200).map(tiny).collect();
-        assert!(
-            group(&many, u32::MAX)
-                .iter()
-                .all(|count| *count <= MERGED_MAX)
-        );
-        assert_eq!(group(&[], 100), Vec::<usize>::new());
+        assert_eq!(group(&many, u32::MAX, 90), [90, 90, 20]);
+        assert_eq!(group(&[], 100, 64), Vec::<usize>::new());
+        assert_eq!([4096, 80, 3].map(merged_max), [64, 10, 1]);
+    }
+
+    #[test]
+    fn a_copy_has_room_for_what_is_not_copied_yet() {
+        let span = u64::from(i32::MAX.unsigned_abs());
+        assert_eq!(room(0, 0), span);
+        assert_eq!(room(span - 10, 7), 3);
+        assert_eq!(room(span - 10, 11), 0);
+        assert_eq!(room(u64::MAX, u64::MAX), 0);
     }
 }

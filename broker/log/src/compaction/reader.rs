@@ -9,73 +9,97 @@ use bytes::Bytes;
 use millstream_proto::record::{Batch, BatchHeader, HEADER_BYTES};
 
 use crate::{
-    epoch::EpochHistory, error::StorageError, io::LogFile, segment_meta::SegmentMeta,
+    epoch::EpochHistory,
+    error::StorageError,
+    io::LogFile,
+    manifest::ManifestEntry,
+    segment_meta::{NO_TIMESTAMP, SegmentMeta},
     walk::Continuity,
 };
 
 /// Bytes read at once.
 pub(crate) const PIECE_BYTES: usize = 1 << 20;
 
+/// What is known of the segment that is read.
+#[derive(Debug)]
+pub(crate) struct Known<'a> {
+    pub(crate) path: PathBuf,
+    pub(crate) meta: SegmentMeta,
+    /// How it was sealed, where the manifest has it.
+    pub(crate) sealed: Option<ManifestEntry>,
+    /// Where offsets may be missing.
+    pub(crate) continuity: Continuity,
+    pub(crate) epochs: &'a EpochHistory,
+}
+
 /// Reads a segment's batches.
 #[derive(Debug)]
 pub(crate) struct SegmentReader<'a> {
     file: Arc<dyn LogFile>,
-    path: PathBuf,
+    known: Known<'a>,
     /// Where the next batch starts.
     position: u64,
-    end: u64,
     /// What was read and not handed out.
     piece: Bytes,
-    continuity: Continuity,
-    epochs: &'a EpochHistory,
+    /// CRC-32 of what was handed out.
+    checksum: crc32fast::Hasher,
     /// Bytes read since they were last asked for.
     bytes_read: u64,
 }
 
 impl<'a> SegmentReader<'a> {
-    /// Reads the segment `meta` from its start. `continuity` says where offsets may be missing.
-    pub(crate) fn new(
-        file: Arc<dyn LogFile>,
-        path: PathBuf,
-        meta: &SegmentMeta,
-        continuity: Continuity,
-        epochs: &'a EpochHistory,
-    ) -> Self {
+    /// Reads a segment from its start.
+    pub(crate) fn new(file: Arc<dyn LogFile>, known: Known<'a>) -> Self {
         Self {
             file,
-            path,
+            known,
             position: 0,
-            end: meta.size_bytes,
             piece: Bytes::new(),
-            continuity,
-            epochs,
+            checksum: crc32fast::Hasher::new(),
             bytes_read: 0,
         }
     }
 
-    /// The next batch, its place, its CRC and its header checked; `None` at the end.
+    /// The next batch, its place, its CRC and its header checked; `None` at the end of what is the
+    /// file that was sealed.
     ///
     /// # Errors
-    /// [`StorageError::Corrupt`] for what is not the next batch; what the disk says.
+    /// [`StorageError::Corrupt`] for what is not the next batch, and at the end of a file that is
+    /// another one; what the disk says.
     pub(crate) fn next(&mut self) -> Result<Option<Batch>, StorageError> {
-        if self.position >= self.end {
-            return Ok(None);
+        if self.is_at_end() {
+            return self.check_identity().map(|()| None);
         }
         let size_bytes = self.batch_size()?;
         let batch = Batch::parse(self.piece.split_to(size_bytes))
             .and_then(|batch| batch.verify_crc().map(|()| batch))
             .map_err(|error| self.corrupt(error.to_string()))?;
-        let epoch = self.epochs.epoch_at(batch.base_offset());
-        self.continuity
+        let epoch = self.known.epochs.epoch_at(batch.base_offset());
+        self.known
+            .continuity
             .check(&batch, epoch)
             .map_err(|reason| self.corrupt(reason))?;
+        self.checksum.update(batch.bytes());
         self.position += u64::try_from(size_bytes).unwrap_or(u64::MAX);
         Ok(Some(batch))
     }
 
+    /// All batches are valid: those of another partition would be, too.
+    fn check_identity(&self) -> Result<(), StorageError> {
+        let found = self.checksum.clone().finalize();
+        match self.known.sealed.and_then(|entry| entry.mismatch(found)) {
+            None => Ok(()),
+            Some(reason) => Err(StorageError::Corrupt {
+                file: self.known.path.clone(),
+                position: 0,
+                reason,
+            }),
+        }
+    }
+
     /// Whether the batch that was handed out is the segment's last.
     pub(crate) const fn is_at_end(&self) -> bool {
-        self.position >= self.end
+        self.position >= self.known.meta.size_bytes
     }
 
     /// Bytes read from the file since the last call.
@@ -91,29 +115,56 @@ impl<'a> SegmentReader<'a> {
         let header =
             BatchHeader::decode(&self.piece).map_err(|error| self.corrupt(error.to_string()))?;
         let size_bytes = header.size_bytes();
+        if size_bytes > PIECE_BYTES {
+            self.check_follower(&header)?;
+        }
         if self.piece.len() < size_bytes {
             self.read_piece(PIECE_BYTES.max(size_bytes))?;
         }
         if self.piece.len() < size_bytes {
-            let reason = format!(
-                "batch of {size_bytes} bytes ends after the segment's {}",
-                self.end
-            );
-            return Err(self.corrupt(reason));
+            return Err(self.corrupt(self.too_long(size_bytes)));
         }
         Ok(size_bytes)
     }
 
+    /// No CRC covers a batch's length: before a large one is read, another one must begin behind it, or
+    /// the segment end.
+    fn check_follower(&self, header: &BatchHeader) -> Result<(), StorageError> {
+        let size_bytes = header.size_bytes();
+        let next = self
+            .position
+            .saturating_add(u64::try_from(size_bytes).unwrap_or(u64::MAX));
+        if next == self.known.meta.size_bytes {
+            return Ok(());
+        }
+        let mut bytes = [0; HEADER_BYTES];
+        if next > self.known.meta.size_bytes || self.file.read_exact_at(&mut bytes, next).is_err() {
+            return Err(self.corrupt(self.too_long(size_bytes)));
+        }
+        match BatchHeader::decode(&bytes) {
+            Ok(follower) if follower.base_offset() > header.last_offset() => Ok(()),
+            _ => Err(self.corrupt(format!("no batch follows one of {size_bytes} bytes"))),
+        }
+    }
+
+    fn too_long(&self, size_bytes: usize) -> String {
+        format!(
+            "batch of {size_bytes} bytes ends after the segment's {}",
+            self.known.meta.size_bytes
+        )
+    }
+
     fn read_piece(&mut self, wanted: usize) -> Result<(), StorageError> {
-        let left = usize::try_from(self.end - self.position).unwrap_or(usize::MAX);
+        let end = self.known.meta.size_bytes;
+        let left = usize::try_from(end - self.position).unwrap_or(usize::MAX);
         let mut piece = vec![0; wanted.min(left)];
         self.file
             .read_exact_at(&mut piece, self.position)
             .map_err(|error| match error.kind() {
                 std::io::ErrorKind::UnexpectedEof => {
-                    self.corrupt(format!("the file ends before byte {}", self.end))
+                    self.corrupt(format!("the file ends before byte {end}"))
                 }
-                _ => StorageError::io("read", &self.path, error),
+                _ => StorageError::io("read", &self.known.path, error),
             })?;
         self.bytes_read += u64::try_from(piece.len()).unwrap_or(u64::MAX);
         self.piece = piece.into();
@@ -122,17 +173,17 @@ impl<'a> SegmentReader<'a> {
 
     pub(crate) fn corrupt(&self, reason: String) -> StorageError {
         StorageError::Corrupt {
-            file: self.path.clone(),
+            file: self.known.path.clone(),
             position: self.position,
             reason,
         }
     }
 }
 
-/// Timestamp of the first batch at the start of a segment's file, in milliseconds.
+/// Timestamp of the first batch at the start of a segment's file, in milliseconds, where it has one.
 pub(crate) fn first_timestamp(file: &dyn LogFile) -> Option<i64> {
     let mut header = [0; HEADER_BYTES];
     file.read_exact_at(&mut header, 0).ok()?;
     let header = BatchHeader::decode(&header).ok()?;
-    Some(header.max_timestamp())
+    Some(header.max_timestamp()).filter(|timestamp| *timestamp != NO_TIMESTAMP)
 }

@@ -81,10 +81,15 @@ impl TransactionTracker {
         self.reach(header.last_offset());
         let producer_id = header.producer_id();
         match marker.map(|marker| marker.result) {
-            Some(TransactionResult::Abort) => match self.aborted.remove(&producer_id) {
-                Some(ongoing) if ongoing.has_batches => Marker::Needed(Some(ongoing.transaction)),
-                _ => Marker::Unneeded,
-            },
+            Some(TransactionResult::Abort) => {
+                self.others.remove(&producer_id);
+                match self.aborted.remove(&producer_id) {
+                    Some(ongoing) if ongoing.has_batches => {
+                        Marker::Needed(Some(ongoing.transaction))
+                    }
+                    _ => Marker::Unneeded,
+                }
+            }
             Some(TransactionResult::Commit) if self.others.remove(&producer_id) => {
                 Marker::Needed(None)
             }

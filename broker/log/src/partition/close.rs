@@ -54,6 +54,7 @@ impl PartitionLog {
         if let Some(closed) = self.close_unopened()? {
             return Ok(closed);
         }
+        let _turn = self.wait_segments_turn();
         let mut writer = self.writer()?;
         self.flush()?;
         self.store_final_state(&mut writer)?;
@@ -151,6 +152,7 @@ impl PartitionLog {
     /// What the disk says.
     pub fn delete(&self) -> Result<(), StorageError> {
         self.closed.store(true, Ordering::Release);
+        let segments_turn = self.wait_segments_turn();
         // A poisoned lock does not keep a partition from being deleted.
         let mut writer = self
             .writer
@@ -173,7 +175,7 @@ impl PartitionLog {
             })
             .map_err(|error| StorageError::io("rename", &self.path, error))?;
         self.directory.forget_recovery_point(&self.name);
-        drop((recovery_turn, turn, manifest, writer));
+        drop((recovery_turn, turn, manifest, writer, segments_turn));
         self.directory.tail_cache.clear(&self.tail);
         self.flush.give_up(&self.directory.unflushed_bytes);
         self.directory.background.remove_later(deleted);

@@ -65,16 +65,11 @@ impl PartitionLog {
         view: &View,
         entry: &ManifestEntry,
     ) -> Result<Option<String>, StorageError> {
-        let size_bytes = entry.meta.size_bytes;
-        let found = checksum(segment, source, size_bytes)?;
-        let expected = entry.checksums.log;
-        if found == expected || self.is_damaged(segment, source, view)? {
-            return Ok(None);
+        let found = checksum(segment, source, entry.meta.size_bytes)?;
+        match entry.mismatch(found) {
+            Some(reason) if !self.is_damaged(segment, source, view)? => Ok(Some(reason)),
+            _ => Ok(None),
         }
-        Ok(Some(format!(
-            "CRC-32 of its first {size_bytes} bytes is {found:08x}, the manifest has {expected:08x}, \
-             and every batch is valid: the file is of another partition or an older copy"
-        )))
     }
 
     /// Whether a batch of the segment would be refused by itself.

@@ -51,6 +51,15 @@ struct Target {
     end_exclusive: Offset,
 }
 
+/// How the largest timestamp is found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Look {
+    /// By what is known of each segment, batches without records included.
+    AtSegments,
+    /// By the header of each batch.
+    AtBatches,
+}
+
 impl PartitionLog {
     /// The first record at or after `timestamp` (ms) below `end_exclusive`. Waits for the disk.
     ///
@@ -89,15 +98,26 @@ impl PartitionLog {
     ) -> Result<Option<TimestampOffset>, ReadError> {
         let view = self.opened_view()?;
         let end = end_exclusive.min(view.positions.log_end);
-        let largest = self.largest_timestamp(&view, end)?;
-        match largest {
-            None => Ok(None),
+        let Some(timestamp) = self.largest_timestamp(&view, end, Look::AtSegments)? else {
+            return Ok(None);
+        };
+        if let Some(found) = self.offset_for_timestamp(timestamp, end)? {
+            return Ok(Some(found));
+        }
+        // It is the time of a batch that compaction emptied.
+        match self.largest_timestamp(&view, end, Look::AtBatches)? {
             Some(timestamp) => self.offset_for_timestamp(timestamp, end),
+            None => Ok(None),
         }
     }
 
-    /// The largest timestamp of batches that lie in `[log_start, end)`.
-    fn largest_timestamp(&self, view: &View, end: Offset) -> Result<Option<i64>, ReadError> {
+    /// The largest timestamp of batches with records that lie in `[log_start, end)`.
+    fn largest_timestamp(
+        &self,
+        view: &View,
+        end: Offset,
+        look: Look,
+    ) -> Result<Option<i64>, ReadError> {
         let log_start = view.positions.log_start;
         let mut largest = None;
         for segment in view.segments.iter() {
@@ -106,7 +126,7 @@ impl PartitionLog {
                 continue;
             }
             let whole = meta.end_offset() <= end && meta.base_offset >= log_start;
-            let segment_largest = if whole {
+            let segment_largest = if whole && look == Look::AtSegments {
                 Some(meta.max_timestamp_ms)
             } else if Some(meta.max_timestamp_ms) > largest {
                 self.largest_in_part(segment, log_start, end)?
@@ -130,7 +150,7 @@ impl PartitionLog {
             if batch.header.last_offset() >= end {
                 break;
             }
-            if batch.header.last_offset() >= log_start {
+            if batch.header.last_offset() >= log_start && batch.header.record_count() > 0 {
                 largest = largest.max(Some(batch.header.max_timestamp()));
             }
         }
@@ -154,7 +174,8 @@ impl PartitionLog {
                 return Ok(None);
             }
             let is_candidate = batch.header.max_timestamp() >= target.timestamp
-                && batch.header.last_offset() >= target.log_start;
+                && batch.header.last_offset() >= target.log_start
+                && batch.header.record_count() > 0;
             if is_candidate && let Some(found) = self.search_batch(segment, &batch, target)? {
                 return Ok(Some(found));
             }
@@ -277,7 +298,11 @@ impl PartitionLog {
         Ok(aborted)
     }
 
-    fn transactions_failed(&self, segment: &Arc<Segment>, error: std::io::Error) -> StorageError {
+    pub(super) fn transactions_failed(
+        &self,
+        segment: &Arc<Segment>,
+        error: std::io::Error,
+    ) -> StorageError {
         let path = segment.path_of(crate::layout::FileKind::TransactionIndex);
         if error.kind() == std::io::ErrorKind::InvalidData {
             return StorageError::Corrupt {

@@ -6,8 +6,9 @@
 //! ```text
 //!   append ─ validate ─┐ mutex: writer state        published view (short lock)
 //!                      ├─ write, index, tail cache ──> positions, segments ──> read, lookup
-//!   truncate, roll ────┘                                  ^
-//!   flush: own mutex, works on a snapshot of the view ────┘ flushed
+//!   truncate, roll ────┘                                  ^  ^
+//!   flush: own mutex, works on a snapshot of the view ────┘  │ flushed
+//!   compact: works on a snapshot of the view, own turn ──────┘ segments
 //! ```
 //! After a clean shutdown a partition is opened on first use: until then it is only its positions.
 
@@ -80,6 +81,9 @@ pub struct PartitionLog {
     observer: RwLock<Option<Arc<dyn LogObserver>>>,
     view: RwLock<View>,
     writer: Mutex<Writer>,
+    /// Held by whoever removes or replaces sealed segments: truncation, retention, compaction, close.
+    /// Asked for before the writer's lock; appends and rolls only add.
+    segments_turn: Mutex<()>,
     /// Sealed segments that are not in the manifest yet, oldest first.
     sealing: Mutex<Vec<Sealing>>,
     /// Locked while it is written; never with the writer's lock asked for inside.
@@ -240,6 +244,12 @@ impl PartitionLog {
 
     fn wait_recovery_turn(&self) -> MutexGuard<'_, ()> {
         self.recovery_turn
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn wait_segments_turn(&self) -> MutexGuard<'_, ()> {
+        self.segments_turn
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
     }

@@ -127,6 +127,7 @@ impl PartitionLog {
             observer: RwLock::new(None),
             view: RwLock::new(View::unopened(positions)),
             writer: Mutex::new(writer),
+            segments_turn: Mutex::default(),
             sealing: Mutex::default(),
             manifest: Mutex::default(),
             recovery_turn: Mutex::default(),

@@ -24,6 +24,7 @@ impl PartitionLog {
     /// # Errors
     /// [`ReadError::OutOfRange`] beyond the log's end; what the disk says.
     pub fn delete_records(&self, offset: Offset) -> Result<Offset, ReadError> {
+        let turn = self.wait_segments_turn();
         let mut writer = self.writer()?;
         let positions = self.positions();
         if offset > positions.log_end {
@@ -38,7 +39,7 @@ impl PartitionLog {
         }
         self.raise_log_start(offset)?;
         self.remove_below(&mut writer, offset)?;
-        drop(writer);
+        drop((writer, turn));
         self.notify();
         Ok(offset)
     }
@@ -58,6 +59,7 @@ impl PartitionLog {
         if !self.view().is_opened() && !self.has_expired_unopened(&config, now_ms, high_watermark) {
             return Ok(0);
         }
+        let turn = self.wait_segments_turn();
         let mut writer = self.writer()?;
         let expiration_ms = self.directory.limits().producer_id_expiration_ms;
         writer.producers.expire(now_ms, expiration_ms);
@@ -78,7 +80,7 @@ impl PartitionLog {
         };
         self.raise_log_start(first_kept)?;
         let removed = self.remove_below(&mut writer, first_kept)?;
-        drop(writer);
+        drop((writer, turn));
         self.notify();
         Ok(removed)
     }

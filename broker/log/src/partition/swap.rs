@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use millstream_proto::Offset;
 
-use super::{PartitionLog, writer::WriterGuard};
+use super::PartitionLog;
 use crate::{
     compaction::{CompactionError, cleaned::FinishedSegment, swap},
     error::StorageError,
@@ -31,8 +31,9 @@ impl PartitionLog {
         truncations: u64,
     ) -> Result<(), CompactionError> {
         let swapped = self.pin_all(group).and_then(|()| {
-            let mut writer = self.writer()?;
-            self.swap_locked(&mut writer, group, finished, truncations)
+            let _turn = self.wait_segments_turn();
+            self.check_serving()?;
+            self.swap_in_turn(group, finished, truncations)
         });
         if swapped.is_err() {
             for segment in group {
@@ -51,9 +52,8 @@ impl PartitionLog {
         Ok(())
     }
 
-    fn swap_locked(
+    fn swap_in_turn(
         &self,
-        _writer: &mut WriterGuard<'_>,
         group: &[Arc<Segment>],
         finished: FinishedSegment,
         truncations: u64,
@@ -179,7 +179,8 @@ impl PartitionLog {
         offset: Offset,
         truncations: u64,
     ) -> Result<(), CompactionError> {
-        let _writer = self.writer()?;
+        let _turn = self.wait_segments_turn();
+        self.check_serving()?;
         if self.positions().truncations != truncations {
             return Err(CompactionError::LogChanged);
         }

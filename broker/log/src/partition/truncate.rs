@@ -47,6 +47,7 @@ impl PartitionLog {
     /// # Errors
     /// What the disk says.
     pub fn truncate_to(&self, offset: Offset) -> Result<(), StorageError> {
+        let segments_turn = self.wait_segments_turn();
         let mut writer = self.writer()?;
         let view = self.view().clone();
         if offset >= view.positions.log_end {
@@ -58,13 +59,13 @@ impl PartitionLog {
         let Some((segment, index)) =
             index.and_then(|index| view.segments.get(index).map(|segment| (segment, index)))
         else {
-            drop(writer);
+            drop((writer, segments_turn));
             return self.truncate_fully_and_start_at(offset);
         };
         let kept = self.kept_part(segment, offset)?;
         if kept.meta.end_offset() < view.positions.log_start {
             // The batch that holds log_start goes as a whole: nothing is left.
-            drop(writer);
+            drop((writer, segments_turn));
             return self.truncate_fully_and_start_at(kept.meta.end_offset());
         }
         let turn = self.wait_recovery_turn();
@@ -73,7 +74,7 @@ impl PartitionLog {
         self.note_cut_in_manifest(&kept.meta)?;
         self.replace_tail(&mut writer, &view, index, kept)
             .inspect_err(|error| self.truncated_halfway(error))?;
-        drop((turn, writer));
+        drop((turn, writer, segments_turn));
         self.notify();
         Ok(())
     }
@@ -83,6 +84,7 @@ impl PartitionLog {
     /// # Errors
     /// What the disk says.
     pub fn truncate_fully_and_start_at(&self, offset: Offset) -> Result<(), StorageError> {
+        let segments_turn = self.wait_segments_turn();
         let mut writer = self.writer()?;
         let view = self.view().clone();
         let turn = self.wait_recovery_turn();
@@ -92,7 +94,7 @@ impl PartitionLog {
         self.replace_all(&mut writer, &view, offset)
             .inspect_err(|error| self.truncated_halfway(error))?;
         self.directory.set_recovery_point(&self.name, offset);
-        drop((turn, writer));
+        drop((turn, writer, segments_turn));
         self.notify();
         Ok(())
     }
@@ -404,7 +406,7 @@ impl PartitionLog {
         }
     }
 
-    fn sync_directory(&self) -> Result<(), StorageError> {
+    pub(super) fn sync_directory(&self) -> Result<(), StorageError> {
         self.directory
             .io()
             .sync_dir(&self.path)

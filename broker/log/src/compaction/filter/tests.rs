@@ -162,6 +162,12 @@ fn a_batch_of_which_nothing_stays_goes_unless_it_is_the_last_of_a_segment() {
     let kept = replaced(&filter.judge(&batch, true).unwrap().fate);
     assert_eq!((kept.record_count(), kept.last_offset()), (0, offset(10)));
     assert_eq!(filter.records, RecordCounts { seen: 1, kept: 0 });
+    let again = filter.judge(&kept, true).unwrap().fate;
+    assert_eq!(
+        again,
+        Fate::Whole,
+        "it stays, and nothing is written for it"
+    );
 }
 
 #[test]
@@ -176,6 +182,41 @@ fn a_tombstone_gets_its_horizon_once_and_goes_when_that_has_passed() {
     setting.now_ms = NOW_MS + 500;
     let after = replaced(&setting.judge(&stamped));
     assert_eq!(offsets(&after), [10]);
+}
+
+/// The format has 63 bits for a record's distance from the horizon.
+#[test]
+fn a_tombstone_too_far_from_the_horizon_stays_for_good_and_the_rest_is_compacted() {
+    let setting = Setting::new(&[("a", 12)]);
+    let mut builder = BatchBuilder::new(BatchOptions {
+        base_offset: offset(10),
+        ..BatchOptions::default()
+    });
+    for (key, value) in [("a", Some("1")), ("b", None), ("a", Some("2"))] {
+        let value = value.map(str::as_bytes);
+        builder
+            .append(i64::MIN, Some(key.as_bytes()), value, &[])
+            .unwrap();
+    }
+    let batch = Batch::parse(builder.finish().unwrap()).unwrap();
+    let kept = replaced(&setting.judge(&batch));
+    assert_eq!(offsets(&kept), [11, 12]);
+    assert_eq!(kept.delete_horizon_ms(), None);
+    assert_eq!(setting.judge(&kept), Fate::Whole);
+}
+
+#[test]
+fn a_batch_that_grows_beyond_its_room_stays_as_it_is() {
+    let batch = plain(10, &[("a", None)]);
+    let stamped = Setting::new(&[("a", 10)]).judge(&batch);
+    let bytes = replaced(&stamped).into_bytes();
+    assert!(bytes.len() > batch.bytes().len());
+    let size = u64::try_from(bytes.len()).unwrap();
+    assert_eq!(stamped.fitting(&batch, size), Some(&bytes));
+    assert_eq!(stamped.fitting(&batch, size - 1), Some(batch.bytes()));
+    let shrunk = Fate::Replaced(batch.bytes().slice(..40));
+    assert_eq!(shrunk.fitting(&batch, 0).unwrap().len(), 40);
+    assert_eq!(Fate::Gone.fitting(&batch, size), None);
 }
 
 #[test]

@@ -1,8 +1,10 @@
 //! Compaction of a live log: rule by rule here, as a whole in `crash`, against Kafka in `golden`.
 
 mod crash;
+mod faults;
 mod golden;
 mod history;
+mod readers;
 
 use std::{path::Path, sync::Arc};
 
@@ -12,7 +14,7 @@ use millstream_proto::{Offset, record::BatchOptions};
 use super::super::testing::*;
 use crate::{
     CompactionConfig, CompactionError, CompactionReport, CompactionRequest, DataDirectory,
-    LogConfig, Pace, PartitionLog, Ratio, ReadRequest, StorageError, Unhurried,
+    LogConfig, LogLimits, Pace, PartitionLog, Ratio, ReadRequest, StorageError, Unhurried,
     io::{LogIo as _, MemoryIo, OpenMode},
     layout::FileKind,
 };
@@ -462,6 +464,126 @@ fn a_topic_that_stops_being_compacted_keeps_what_it_has() {
         log.compactable(NOW_MS, log.positions().log_end).unwrap(),
         None
     );
+}
+
+#[test]
+fn a_segment_of_which_everything_stays_is_not_written_again() {
+    let directory = directory(&memory());
+    let log = create(&directory, config());
+    fill(&directory, &log, 1, 50);
+    let before = Arc::clone(&log.view().segments);
+    let report = compact(&log);
+    assert_eq!(report.bytes_written, 0, "{report:?}");
+    assert_eq!(report.bytes_after, report.bytes_before);
+    let after = Arc::clone(&log.view().segments);
+    let pairs = before.iter().zip(after.iter());
+    assert!(
+        pairs
+            .into_iter()
+            .all(|(one, other)| Arc::ptr_eq(one, other))
+    );
+    // All of them but the last segments are superseded, up to placeholders.
+    fill(&directory, &log, 2, 50);
+    assert!(compact(&log).bytes_written > 0);
+    fill(&directory, &log, 1, 1);
+    forget_tail(&log);
+    assert_eq!(records(&log, 0).last().unwrap().0, 150);
+}
+
+#[test]
+fn a_copy_that_begins_late_has_what_stays_before_the_first_change() {
+    let directory = directory(&memory());
+    let log = create(
+        &directory,
+        LogConfig {
+            segment_bytes: 4_000,
+            ..config()
+        },
+    );
+    fill(&directory, &log, 1, 20);
+    // Nothing of the first 19 keys changes.
+    for _ in 0..60 {
+        log.append(keyed(&[("19", Some("again"))]), &context())
+            .unwrap();
+    }
+    log.flush().unwrap();
+    directory.checkpoint().unwrap();
+    forget_tail(&log);
+    let before = records(&log, 0);
+    compact(&log);
+    let after = records(&log, 0);
+    assert_eq!(after[..19], before[..19]);
+    assert_eq!(after.len(), before.len() - after_gaps(&after));
+    assert!(after.len() < 60, "{after:?}");
+}
+
+/// Offsets that are missing.
+fn after_gaps(found: &[(i64, String)]) -> usize {
+    let last = found.last().map_or(0, |(at, _)| at + 1);
+    usize::try_from(last).unwrap() - found.len()
+}
+
+#[test]
+fn times_of_emptied_batches_are_not_times_of_records() {
+    let directory = directory(&memory());
+    let log = create(&directory, config());
+    let at = |timestamp_ms: i64, key: &str| {
+        let mut builder = millstream_proto::record::BatchBuilder::new(BatchOptions::default());
+        builder
+            .append(timestamp_ms, Some(key.as_bytes()), Some(b"a value"), &[])
+            .unwrap();
+        log.append(builder.finish().unwrap(), &context()).unwrap();
+    };
+    // A segment of the newest times, superseded by older ones.
+    for _ in 0..10 {
+        at(NOW_MS + 500, "a");
+    }
+    for second in 0..20 {
+        at(NOW_MS + second, "a");
+    }
+    log.flush().unwrap();
+    directory.checkpoint().unwrap();
+    compact(&log);
+    let first = log.view().segments[0].meta();
+    assert_eq!(first.max_timestamp_ms, NOW_MS + 500, "it keeps its age");
+    let end = log.positions().log_end;
+    let newest = log.max_timestamp_offset(end).unwrap().unwrap();
+    assert_eq!((newest.timestamp, newest.offset.get()), (NOW_MS + 19, 29));
+    assert_eq!(log.offset_for_timestamp(NOW_MS + 20, end).unwrap(), None);
+}
+
+#[test]
+fn with_both_policies_segments_of_placeholders_go_by_their_age() {
+    let directory = directory(&memory());
+    let both = LogConfig {
+        cleanup_delete: true,
+        retention_ms: Some(1_000),
+        ..config()
+    };
+    let log = create(&directory, both);
+    fill(&directory, &log, 10, 5);
+    compact(&log);
+    assert!(records(&log, 0).len() < 20);
+    let end = log.positions().log_end;
+    assert_eq!(log.apply_retention(NOW_MS + 1_000, end).unwrap(), 0);
+    assert!(log.apply_retention(NOW_MS + 1_001, end).unwrap() > 1);
+    assert_eq!(log.positions().log_start, end);
+}
+
+/// What is replaced is given up at once: its file would keep its blocks.
+#[test]
+fn a_pass_over_more_segments_than_may_be_open_holds_few() {
+    let limits = LogLimits {
+        open_segments_max: 16,
+        ..limits()
+    };
+    let directory = directory_with(Arc::new(memory()), limits);
+    let log = create(&directory, config());
+    fill(&directory, &log, 50, 5);
+    assert!(log.segment_count() > 48);
+    assert!(compact(&log).is_complete);
+    forget_tail(&log);
+    assert!(records(&log, 0).len() < 15);
 }
 
 /// Gaps are where compaction was, and nowhere else.

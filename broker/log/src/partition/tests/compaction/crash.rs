@@ -53,24 +53,53 @@ fn open(io: &Arc<dyn LogIo>, boot: u8) -> Arc<DataDirectory> {
     DataDirectory::open(Arc::clone(io), Path::new(DIR), limits(), boot_id).unwrap()
 }
 
-fn compact(log: &PartitionLog, now_ms: i64) -> Result<CompactionReport, CompactionError> {
+/// One pass, whose map has room for all keys or, with 0 bytes, for some of them.
+fn compact_with(
+    log: &PartitionLog,
+    now_ms: i64,
+    map_bytes_max: usize,
+) -> Result<CompactionReport, CompactionError> {
     let high_watermark = log.positions().log_end;
     log.advance_high_watermark(high_watermark);
     let request = CompactionRequest {
         now_ms,
         high_watermark,
-        map_bytes_max: 1 << 20,
+        map_bytes_max,
     };
     log.compact(&request, &mut Unhurried)
 }
 
-/// When a pass first may have stamped a tombstone's horizon, by offset.
-type Stamps = BTreeMap<i64, i64>;
+fn compact(log: &PartitionLog, now_ms: i64) -> Result<CompactionReport, CompactionError> {
+    compact_with(log, now_ms, 1 << 20)
+}
 
-fn stamp(stamps: &mut Stamps, before: &Visible, now_ms: i64) {
-    for (offset, (_, value, _)) in &before.records {
-        if value.is_none() {
-            stamps.entry(*offset).or_insert(now_ms);
+/// When the horizons of tombstones were stamped, by offset: the first pass that may have done it, and
+/// the first that must have.
+#[derive(Debug, Clone, Default)]
+struct Stamps {
+    earliest: BTreeMap<i64, i64>,
+    latest: BTreeMap<i64, i64>,
+}
+
+impl Stamps {
+    fn begin_pass(&mut self, before: &Visible, now_ms: i64) {
+        for offset in before.tombstones() {
+            self.earliest.entry(offset).or_insert(now_ms);
+        }
+    }
+
+    /// A pass came to its end: what it had to remove is gone, what is left it has stamped.
+    fn end_pass(&mut self, after: &Visible, report: &CompactionReport, now_ms: i64, seed: &str) {
+        if report.to == report.from {
+            return;
+        }
+        let below = after.tombstones().filter(|at| *at < report.to.get());
+        for offset in below {
+            let stamped_at = *self.latest.entry(offset).or_insert(now_ms);
+            assert!(
+                stamped_at + RETENTION_MS.cast_signed() > now_ms || stamped_at == now_ms,
+                "{seed}: the tombstone at {offset} is there at {now_ms}, stamped at {stamped_at}"
+            );
         }
     }
 }
@@ -95,8 +124,9 @@ fn check_same(before: &Visible, after: &Visible, stamps: &Stamps, now_ms: i64, s
             Some(newest) => assert_eq!(newest, &(*offset, *value), "{seed}: {key}"),
             None => {
                 let has_passed = stamps
+                    .earliest
                     .get(offset)
-                    .is_some_and(|at| at + i64::try_from(RETENTION_MS).unwrap() <= now_ms);
+                    .is_some_and(|at| at + RETENTION_MS.cast_signed() <= now_ms);
                 assert!(
                     value.is_none() && has_passed,
                     "{seed}: {key} was {value:?} at {offset} and is gone at {now_ms}"
@@ -154,7 +184,7 @@ impl Subject {
         let io: Arc<dyn LogIo> = Arc::new(memory.clone());
         let config = config(&mut rng);
         let mut history = History::starting_at(1_000_000);
-        let mut stamps = Stamps::new();
+        let mut stamps = Stamps::default();
         {
             let directory = open(&io, 1);
             let log = create(&directory, config.clone());
@@ -169,11 +199,13 @@ impl Subject {
                 let before = visible(&log).unwrap();
                 history.now_ms += rng.random_range(0..1_000);
                 let name = format!("seed {seed} round {round}");
-                let report = compact(&log, history.now_ms).unwrap();
-                stamp(&mut stamps, &before, history.now_ms);
+                let map_bytes_max = if rng.random_bool(0.3) { 0 } else { 1 << 20 };
+                let report = compact_with(&log, history.now_ms, map_bytes_max).unwrap();
+                stamps.begin_pass(&before, history.now_ms);
                 let after = visible(&log).unwrap();
                 check_same(&before, &after, &stamps, history.now_ms, &name);
                 check_clean(&after, report.to, &name);
+                stamps.end_pass(&after, &report, history.now_ms, &name);
             }
             let batches = rng.random_range(10..60);
             history.append_some(&mut rng, &log, batches);
@@ -207,30 +239,40 @@ fn count(name: &str, default: u64) -> u64 {
 /// More of them with `MILLSTREAM_COMPACTIONS`.
 #[test]
 fn many_passes_over_a_growing_log_keep_what_a_reader_sees() {
+    let (mut tombstones_gone, mut markers_gone) = (0, 0);
     for seed in 0..count("MILLSTREAM_COMPACTIONS", 300) {
-        let (subject, _) = Subject::new(seed);
-        let name = format!("seed {seed}");
+        let (mut subject, mut rng) = Subject::new(seed);
         let (directory, log) = subject.reopen(&subject.memory, 1);
-        let before = visible(&log).unwrap();
-        let mut stamps = subject.stamps.clone();
-        stamp(&mut stamps, &before, subject.history.now_ms);
-        // Long after: what could go is gone, and a further pass changes nothing.
-        let late = subject.history.now_ms + 10 * i64::try_from(RETENTION_MS).unwrap();
-        let mut now_ms = subject.history.now_ms;
-        let mut last = compact(&log, now_ms).unwrap();
-        check_clean(&visible(&log).unwrap(), last.to, &name);
-        for _ in 0..2 {
-            now_ms += late;
-            last = compact(&log, now_ms).unwrap();
+        let (history, stamps) = (&mut subject.history, &mut subject.stamps);
+        for round in 0..4 {
+            let name = format!("seed {seed} late round {round}");
+            let batches = rng.random_range(10..40);
+            history.append_some(&mut rng, &log, batches);
+            if rng.random_bool(0.8) {
+                history.end_all(&mut rng, &log);
+            }
+            log.flush().unwrap();
+            directory.checkpoint().unwrap();
+            let before = visible(&log).unwrap();
+            history.now_ms += rng.random_range(0..2 * RETENTION_MS.cast_signed());
+            stamps.begin_pass(&before, history.now_ms);
+            let report = compact(&log, history.now_ms).unwrap();
+            assert!(report.is_complete, "{name}");
             let after = visible(&log).unwrap();
-            check_same(&before, &after, &stamps, now_ms, &name);
+            check_same(&before, &after, stamps, history.now_ms, &name);
+            check_clean(&after, report.to, &name);
+            stamps.end_pass(&after, &report, history.now_ms, &name);
+            tombstones_gone += before.tombstones().count() - after.tombstones().count();
+            markers_gone += before.markers.difference(&after.markers).count();
         }
-        assert!(last.is_complete, "{name}");
-        check_producers(&log, &subject.history, &name);
+        let name = format!("seed {seed}");
+        check_producers(&log, history, &name);
         let closed = log.close().unwrap();
         directory.shut_down(1, &[(partition(0), closed)]).unwrap();
         check_files(&subject.memory, &name);
     }
+    println!("{tombstones_gone} tombstones and {markers_gone} markers are gone");
+    assert!(tombstones_gone > 100 && markers_gone > 100);
 }
 
 /// Interrupts a pass at each of its operations; returns how many crashes that were.
@@ -243,7 +285,7 @@ fn interrupt_everywhere(seed: u64, sabotage: Option<(Operation, &'static str)>) 
         let log = reopen(&directory, subject.config.clone());
         let before = visible(&log).unwrap();
         let mut stamps = subject.stamps.clone();
-        stamp(&mut stamps, &before, subject.history.now_ms);
+        stamps.begin_pass(&before, subject.history.now_ms);
         if let Some((operation, part)) = sabotage {
             io.inject(Rule::new(&[operation], Action::Skip).at_path_with(part));
         }

@@ -150,11 +150,21 @@ pub(super) struct Visible {
     pub(super) records: BTreeMap<i64, Seen>,
     /// Offsets of records that were aborted.
     pub(super) aborted: BTreeSet<i64>,
+    /// Offsets of markers.
+    pub(super) markers: BTreeSet<i64>,
     pub(super) log_end: i64,
     pub(super) last_stable: i64,
 }
 
 impl Visible {
+    /// Offsets of committed tombstones.
+    pub(super) fn tombstones(&self) -> impl Iterator<Item = i64> {
+        let records = self.records.iter();
+        records
+            .filter(|(_, (_, value, _))| value.is_none())
+            .map(|(offset, _)| *offset)
+    }
+
     /// The newest committed record of each key, tombstones included.
     pub(super) fn latest(&self) -> BTreeMap<&str, (i64, Option<&str>)> {
         let records = self.records.iter();
@@ -223,6 +233,8 @@ pub(super) fn visible(log: &PartitionLog) -> Result<Visible, StorageError> {
             .map(Result::unwrap)
             .collect();
         if batch.is_control() {
+            let offsets = records.iter().map(|record| record.offset.get());
+            found.markers.extend(offsets);
             if let Some(Ok(ControlRecord::EndTransaction(marker))) =
                 records.first().map(ControlRecord::decode)
                 && marker.result == TransactionResult::Abort
