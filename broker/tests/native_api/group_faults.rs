@@ -10,8 +10,8 @@ use bytes::Bytes;
 use millstream_broker::coordinator::OFFSETS_TOPIC;
 use millstream_log::io::{Action, DiskIo, FaultIo, Operation, Rule};
 use millstream_proto::{
-    grpc::v1::{self, member_request::Request as Said, member_response::Response as Answer},
     group_record::partition_of,
+    grpc::v1::{self, member_request::Request as Said, member_response::Response as Answer},
 };
 use tempfile::TempDir;
 use tonic::transport::Channel;
@@ -188,7 +188,10 @@ async fn a_panic_under_the_lock_of_a_coordinator_costs_its_groups_a_load() {
     assert_eq!(broker.groups.counts().failures, failures + 1);
     spared.say(Said::Heartbeat(v1::MemberHeartbeat {})).await;
     let answer = spared.answer().await.expect("stream goes on");
-    assert!(matches!(answer, Some(Answer::HeartbeatAck(_))), "{answer:?}");
+    assert!(
+        matches!(answer, Some(Answer::HeartbeatAck(_))),
+        "{answer:?}"
+    );
     broker.stop().await;
 }
 
@@ -221,7 +224,10 @@ async fn heartbeats_are_answered_while_the_disk_is_slow() {
         let asked = Instant::now();
         member.say(Said::Heartbeat(v1::MemberHeartbeat {})).await;
         let answer = member.answer().await.expect("stream goes on");
-        assert!(matches!(answer, Some(Answer::HeartbeatAck(_))), "{answer:?}");
+        assert!(
+            matches!(answer, Some(Answer::HeartbeatAck(_))),
+            "{answer:?}"
+        );
         slowest = slowest.max(asked.elapsed());
     }
     println!("slowest answer to a heartbeat: {slowest:?}, promised {HEARTBEAT_PROMISED:?}");
