@@ -199,7 +199,7 @@ fn a_hostile_group_is_text(page: &Page, daemon: &Daemon) -> Result<()> {
     }
     let metrics = daemon.metrics()?;
     let escaped = HOSTILE_GROUP.replace('"', "\\\"");
-    let lag = format!("millstream_group_lag{{group=\"{escaped}\"}}");
+    let lag = format!("millstream_group_lag{{group=\"{escaped}\",topic=\"{ODD_NAME}\"}}");
     ensure!(
         http::metric(&metrics, &lag) == Some(0.0),
         "{lag} in {metrics}"

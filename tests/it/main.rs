@@ -10,6 +10,7 @@ mod group_churn;
 mod group_commands;
 mod group_files;
 mod group_flights;
+mod group_metrics;
 mod group_records;
 mod group_replay;
 mod hostile_names;

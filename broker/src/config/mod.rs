@@ -224,7 +224,7 @@ sections! {
         producer_id_block: u32 = 1_000;
     }
 
-    /// Consumer groups and their committed offsets. Each bound has a metric.
+    /// Consumer groups and their committed offsets. The metric limit shows each bound.
     groups "groups" Groups {
         /// Partitions of the topic __consumer_offsets; fixed once the first group has created it.
         offsets_topic_partitions: u32 = 50;

@@ -144,6 +144,11 @@ impl GroupCoordinators {
         self.surroundings.counts.now()
     }
 
+    /// Takes note that commits of so many offsets were refused, or failed.
+    pub fn note_refused_commits(&self, offsets: usize) {
+        self.surroundings.counts.refused(offsets);
+    }
+
     /// Takes note that somebody commits offsets of a partition, so that its lag is measured.
     pub fn note_commit(&self, topic_id: TopicId, partition: PartitionIndex) {
         self.surroundings.lag.note(topic_id, partition);

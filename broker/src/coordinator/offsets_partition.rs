@@ -234,6 +234,15 @@ impl OffsetsPartition {
         }
     }
 
+    /// Answers and pushes that wait for the disk.
+    #[must_use]
+    pub fn waiting_answers(&self) -> usize {
+        match &*self.lock() {
+            Phase::Active(active) | Phase::Stopping(Some(active)) => active.waiting(),
+            _ => 0,
+        }
+    }
+
     /// Whether it may have groups: false for a partition without records.
     #[must_use]
     pub fn may_have_groups(&self) -> bool {

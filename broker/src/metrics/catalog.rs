@@ -116,7 +116,7 @@ catalog! {
             "Panics; each is a defect";
             act: "at the first: report it with the lines of the log around it";
         LIMIT = "limit", Gauge in AsLabelled by "key";
-            "Configured limit, by its key in section limits";
+            "Configured limit, by its key in section limits; those of groups begin with that word";
             act: "never by itself: other figures are compared with it";
     }
 
@@ -214,47 +214,71 @@ catalog! {
     }
 
     "Groups" {
-        GROUPS = "groups", Gauge in Count;
-            "Groups that this broker coordinates";
+        GROUPS = "groups", Gauge in Count by "type", "state";
+            "Groups that this broker coordinates, by kind and state";
             act: "when it grows all the time: clients make up a new group id for each run";
-        GROUP_MEMBERS = "group_members", Gauge in Count by "group";
-            "Members of a group";
+        GROUPS_MOST = "groups_of_coordinator_max", Gauge in Count;
+            "Groups of the partition of __consumer_offsets that has most";
+            act: "above 80 % of groups.groups_per_partition_max: delete groups, or raise it";
+        GROUP_MEMBERS = "group_members", Gauge in Count;
+            "Members of all groups";
             act: "when below the number of processes that should run";
-        GROUP_LAG = "group_lag", Gauge in Count by "group";
-            "Records that a group has not committed yet, over all partitions";
-            act: "when it grows for as long as you can bear: see group_behind_seconds";
-        GROUP_BEHIND = "group_behind_seconds", Gauge in Seconds by "group";
+        GROUP_MEMBERS_MOST = "group_members_max", Gauge in Count;
+            "Members of the group that has most";
+            act: "above 80 % of groups.members_max: raise it";
+        GROUP_LAG = "group_lag", Gauge in Count by "group", "topic";
+            "Records that a group has not committed yet; gone with the group";
+            act: "when it grows for as long as you can bear: see group_lag_seconds";
+        GROUP_LAG_SECONDS = "group_lag_seconds", Gauge in Seconds by "group", "topic";
             "For how long a log has been longer than the group's commit, where that is longest";
             act: "when above what readers promise: add members, up to one per partition, or find the slow one";
+        GROUPS_WITHOUT_LAG = "groups_without_lag", Gauge in Count;
+            "Groups whose lag is not shown, because groups.lag_metrics_max are";
+            act: "when above 0: raise groups.lag_metrics_max, or ask millstream groups describe";
         GROUP_REBALANCES = "group_rebalances", Counter in Count;
             "Rebalances of all groups";
-            act: "when its rate stays above what deployments explain: members come and go, millstream groups describe says why";
-        GROUP_MEMBERS_EVICTED = "group_members_evicted", Counter in Count;
-            "Members put out because they were silent, or did not give up what they had to";
-            act: "when it grows: members die, hang, or take longer than their session timeout";
+            act: "when its rate stays above what deployments explain: millstream groups describe says why";
+        GROUP_MEMBERS_EVICTED = "group_members_evicted", Counter in Count by "reason";
+            "Members put out: silent on their stream, gone without a leave, or not giving up what they had to (unrevoked)";
+            act: "when silent or unrevoked grow: members hang, or take longer than their timeouts; gone: they die";
+        GROUP_COMMITS = "group_commits", Counter in Count;
+            "Requests to commit of which offsets were committed";
+            act: "when its rate is near that of fetched_records: members commit record by record";
         GROUP_OFFSETS_COMMITTED = "group_offsets_committed", Counter in Count;
             "Offsets committed";
-            act: "when its rate is near that of fetched_records: members commit record by record";
+            act: "when its rate is 0 and consumers should be running";
+        GROUP_OFFSETS_REFUSED = "group_offsets_refused", Counter in Count;
+            "Offsets whose commit was refused, or failed";
+            act: "when it grows without rebalances: members commit what they lost, or topics that are gone";
         GROUP_APPENDS = "group_appends", Counter in Count;
             "Batches appended to the offsets topic";
             act: "never by itself: group_append_records is divided by it";
         GROUP_APPEND_RECORDS = "group_append_records", Counter in Count;
             "Records in these";
             act: "never: it tells how many commits share a flush";
+        GROUP_ANSWERS_WAITING = "group_answers_waiting", Gauge in Count;
+            "Answers and assignments that wait until what they tell of is on the disk";
+            act: "when it stays above 0 while log_flushes does not grow: the disk hangs";
         GROUP_FAILURES = "group_coordinator_failures", Counter in Count;
-            "Times that a coordinator had to forget its groups and read them anew";
+            "Times that a coordinator had to forget its groups, or could not read them";
             act: "at the first: the log says why; members wait meanwhile";
         GROUP_LOADING = "group_coordinators_loading", Gauge in Count;
-            "Coordinators that are reading their groups";
-            act: "when above 0 for longer than a minute: the disk is slow, or the offsets topic is not compacted";
+            "Coordinators that do not know their groups: they are reading them, or failed";
+            act: "when above 0 for longer than a minute: the log says which failed, or the disk is slow";
         GROUP_LOADS = "group_coordinator_loads", Counter in Count;
             "Times that a coordinator read its groups";
             act: "never by itself: group_coordinator_load_seconds is divided by it";
+        GROUP_LOAD_FAILURES = "group_coordinator_load_failures", Counter in Count;
+            "Times that it could not";
+            act: "at the first: the log says what is wrong with which record or file";
         GROUP_LOAD_SECONDS = "group_coordinator_load_seconds", Counter in Seconds;
-            "Time that took";
+            "Time that loads took";
             act: "when above 1 s per load";
+        GROUP_LOAD_LAST = "group_coordinator_load_last_seconds", Gauge in Seconds;
+            "Time that the last of them took";
+            act: "when above 1 s: its groups wait for so long after each restart";
         GROUP_LOAD_RECORDS = "group_coordinator_load_records", Counter in Count;
-            "Records that were read for it";
+            "Records that were read for them";
             act: "when above a million per load: compaction of the offsets topic does not keep up";
     }
 

@@ -22,7 +22,7 @@ use prometheus_client::{encoding::text::encode, registry::Registry};
 pub use figures::Figures;
 use figures::FiguresCollector;
 
-use crate::config::Config;
+use crate::config::{Config, Groups};
 
 /// What every name begins with.
 const PREFIX: &str = "millstream";
@@ -112,11 +112,55 @@ pub fn limits(figures: &mut Figures, config: &Config) {
     ] {
         figures.set_labelled(catalog::LIMIT, &[name], value);
     }
+    group_limits(figures, &config.groups);
+}
+
+fn group_limits(figures: &mut Figures, groups: &Groups) {
+    for (name, value) in [
+        (
+            "offsets_expired_at_once_max",
+            u64::from(groups.offsets_expired_at_once_max),
+        ),
+        (
+            "offset_metadata_bytes_max",
+            groups.offset_metadata_bytes_max.0,
+        ),
+        (
+            "groups_per_partition_max",
+            u64::from(groups.groups_per_partition_max),
+        ),
+        ("members_max", u64::from(groups.members_max)),
+        (
+            "subscription_topics_max",
+            u64::from(groups.subscription_topics_max),
+        ),
+        ("regex_bytes_max", groups.regex_bytes_max.0),
+        ("regex_program_bytes_max", groups.regex_program_bytes_max.0),
+        ("id_bytes_max", groups.id_bytes_max.0),
+        ("member_answers_max", u64::from(groups.member_answers_max)),
+        (
+            "commit_stream_requests_max",
+            u64::from(groups.commit_stream_requests_max),
+        ),
+        (
+            "commit_stream_offsets_max",
+            u64::from(groups.commit_stream_offsets_max),
+        ),
+        ("lag_samples_max", u64::from(groups.lag_samples_max)),
+        ("lag_metrics_max", u64::from(groups.lag_metrics_max)),
+    ] {
+        figures.set_labelled(catalog::LIMIT, &[&format!("groups.{name}")], value);
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// The largest timeout that a member may ask for bounds no resource of the broker.
+    fn is_bound(name: &str) -> bool {
+        name.ends_with("_max") && !name.contains("timeout")
+    }
 
     #[test]
     fn every_limit_of_the_configuration_has_a_metric() {
@@ -124,8 +168,11 @@ mod tests {
         limits(&mut figures, &Config::default());
         let keys = crate::config::KEYS.iter();
         let expected: Vec<_> = keys
-            .filter(|key| key.section == "limits")
-            .map(|key| key.name.to_owned())
+            .filter_map(|key| match key.section {
+                "limits" => Some(key.name.to_owned()),
+                "groups" if is_bound(key.name) => Some(key.path()),
+                _ => None,
+            })
             .collect();
         let found: Vec<_> = figures.labels_of(catalog::LIMIT).collect();
         assert_eq!(found, expected);

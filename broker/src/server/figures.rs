@@ -1,5 +1,7 @@
 //! Figures of the daemon as a whole, for `/metrics`.
 
+mod groups;
+
 use std::{sync::Arc, time::Duration};
 
 use millstream_log::metrics::LogFigures;
@@ -13,13 +15,12 @@ use crate::{
     metrics::{
         self, Figures, Metrics,
         catalog::{self, Metric},
-        figures::Value,
         process,
     },
     panics,
     partition::{Partitions, TrafficCounts},
     quorum::{MetadataImage, MetadataQuorum},
-    service::{Services, groups::overview::GroupOverview},
+    service::Services,
     version,
 };
 
@@ -47,7 +48,7 @@ pub(super) fn register(metrics: &Metrics, sources: Sources) {
         partitions(figures, &sources.partitions);
         traffic(figures, sources.services.traffic().counts());
         topic_traffic(figures, &image, &sources.partitions);
-        groups(figures, &sources.services);
+        groups::figures(figures, &sources.services);
         let log_figures = sources.partitions.directory().figures();
         log(figures, &log_figures);
         compaction(figures, &log_figures, &sources.compaction);
@@ -105,44 +106,6 @@ fn topic_traffic(figures: &mut Figures, image: &MetadataImage, partitions: &Part
     each(catalog::TOPIC_PRODUCED_BYTES, |c| c.produced_bytes);
     each(catalog::TOPIC_FETCHED_RECORDS, |c| c.fetched_records);
     each(catalog::TOPIC_FETCHED_BYTES, |c| c.fetched_bytes);
-}
-
-/// All figures of one metric follow each other, so each metric goes through the groups once.
-fn groups(figures: &mut Figures, services: &Services) {
-    let groups = services.groups_in_short();
-    figures.set(catalog::GROUPS, groups.len());
-    let seen: Vec<_> = groups
-        .iter()
-        .filter_map(|group| services.group_overview(group))
-        .collect();
-    let mut each = |metric: Metric, value: fn(&GroupOverview) -> Option<Value>| {
-        for group in &seen {
-            if let Some(value) = value(group) {
-                figures.set_labelled(metric, &[&group.listing.group_id], value);
-            }
-        }
-    };
-    each(catalog::GROUP_MEMBERS, |g| Some(g.listing.members.into()));
-    each(catalog::GROUP_LAG, |g| g.lag.map(Value::from));
-    each(catalog::GROUP_BEHIND, |g| {
-        g.behind_ms
-            .map(|ms| Duration::from_millis(ms).as_secs_f64().into())
-    });
-    coordinators(figures, services);
-}
-
-fn coordinators(figures: &mut Figures, services: &Services) {
-    let counts = services.group_counts();
-    figures.set(catalog::GROUP_REBALANCES, counts.rebalances);
-    figures.set(catalog::GROUP_MEMBERS_EVICTED, counts.members_evicted);
-    figures.set(catalog::GROUP_OFFSETS_COMMITTED, counts.offsets_committed);
-    figures.set(catalog::GROUP_APPENDS, counts.batches);
-    figures.set(catalog::GROUP_APPEND_RECORDS, counts.batch_records);
-    figures.set(catalog::GROUP_FAILURES, counts.failures);
-    figures.set(catalog::GROUP_LOADING, services.coordinators_loading());
-    figures.set(catalog::GROUP_LOADS, counts.loads);
-    figures.set(catalog::GROUP_LOAD_SECONDS, seconds(counts.load_us));
-    figures.set(catalog::GROUP_LOAD_RECORDS, counts.load_records);
 }
 
 fn log(figures: &mut Figures, log: &LogFigures) {

@@ -28,6 +28,7 @@ pub(crate) struct Broker {
     pub(crate) partitions: Arc<Partitions>,
     pub(crate) counts: Arc<ConnectionCounts>,
     pub(crate) groups: Arc<GroupCoordinators>,
+    pub(crate) services: Arc<Services>,
     directory: Arc<DataDirectory>,
     quorum: Arc<LocalQuorum>,
     shutdown: Shutdown,
@@ -80,6 +81,7 @@ impl Broker {
         let counts = Arc::new(ConnectionCounts::default());
         let serving = tokio::spawn({
             let (shutdown, counts) = (shutdown.clone(), Arc::clone(&counts));
+            let services = Arc::clone(&services);
             let control = tokio::runtime::Handle::current();
             async move {
                 grpc::serve(listener, services, control, shutdown, counts)
@@ -92,6 +94,7 @@ impl Broker {
             partitions,
             counts,
             groups,
+            services,
             directory,
             quorum,
             shutdown,

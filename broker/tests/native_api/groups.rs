@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
-use millstream_broker::config::Config;
+use millstream_broker::{config::Config, service::groups::figures::TopicLag};
 use millstream_log::io::DiskIo;
 use millstream_proto::grpc::v1::{
     self, member_request::Request as Said, member_response::Response as Answer,
@@ -155,6 +155,13 @@ async fn a_member_that_does_not_come_back_is_evicted_after_the_grace() {
     assert_eq!(members, ["second"]);
     let refused = Member::refused(&channel, too_late).await.expect("refused");
     assert_eq!(refused.name, "UNKNOWN_MEMBER_ID");
+    let counts = broker.groups.counts();
+    let evicted = (
+        counts.members_gone,
+        counts.members_silent,
+        counts.members_unrevoked,
+    );
+    assert_eq!(evicted, (1, 0, 0));
     broker.stop().await;
 }
 
@@ -370,5 +377,60 @@ async fn a_deleted_topics_offsets_are_forgotten_and_its_namesakes_are_not() {
         while !committed(&channel, "g").await.is_empty() {}
     })
     .await;
+    broker.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn figures_tell_of_groups_within_the_bound_of_their_series() {
+    let directory = tempfile::tempdir().expect("directory");
+    let mut config = config();
+    config.groups.lag_metrics_max = 2;
+    let broker = Broker::start_with(directory.path(), Arc::new(DiskIo), config).await;
+    let channel = connect(broker.address).await;
+    let t = create_topic(&channel, "t", 2, &[KEEP]).await;
+    let u = create_topic(&channel, "u", 1, &[KEEP]).await;
+    let mut producer = Producer::open(&channel).await;
+    producer.produce(&t, batch(&[b"a", b"b", b"c"])).await;
+    producer.produce(&u, batch(&[b"a"])).await;
+    let mut commits = Commits::open(&channel).await;
+    for (group, topic, place) in [
+        ("a", &t, (0, 1)),
+        ("a", &t, (1, 0)),
+        ("a", &u, (0, 1)),
+        ("b", &t, (0, 0)),
+    ] {
+        let answer = commits.commit(commit(group, NOBODY, topic, place)).await;
+        assert_eq!(refusal(answer), None);
+    }
+    let unknown = commit("b", ("x", 1), &t, (0, 1));
+    assert!(refusal(commits.commit(unknown).await).is_some());
+    let member = Member::join(&channel, join("c", "m", &["t"])).await;
+    let found = broker.services.group_figures();
+    assert_eq!(
+        found.groups,
+        [(("simple", "Empty"), 2), (("consumer", "Stable"), 1)].into()
+    );
+    assert_eq!((found.members, found.members_most), (1, 1));
+    let lag = |lag: &TopicLag| (lag.group_id.to_string(), lag.topic.to_string(), lag.records);
+    let lags: Vec<_> = found.lags.iter().map(lag).collect();
+    let of_a = [("a".into(), "t".into(), 2), ("a".into(), "u".into(), 0)];
+    assert_eq!((lags.as_slice(), found.groups_without_lag), (&of_a[..], 2));
+    let counts = broker.groups.counts();
+    let committed = (counts.commits, counts.offsets_committed);
+    assert_eq!((committed, counts.offsets_refused), ((4, 4), 1));
+    assert_eq!(counts.rebalances, 1);
+    let request = v1::DeleteGroupsRequest {
+        group_ids: vec!["a".into()],
+    };
+    let deleted = groups(&channel).delete_groups(request).await;
+    assert_eq!(
+        deleted.expect("answered").into_inner().results[0].error,
+        None
+    );
+    let found = broker.services.group_figures();
+    let lags: Vec<_> = found.lags.iter().map(lag).collect();
+    assert_eq!(lags, [("b".into(), "t".into(), 3)]);
+    assert_eq!((found.groups_without_lag, found.waiting_answers), (0, 0));
+    drop(member);
     broker.stop().await;
 }

@@ -20,6 +20,18 @@ pub enum GroupType {
     Consumer,
 }
 
+impl GroupType {
+    /// In one word.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Simple => "simple",
+            Self::Classic => "classic",
+            Self::Consumer => "consumer",
+        }
+    }
+}
+
 /// A group in short.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct GroupListing {

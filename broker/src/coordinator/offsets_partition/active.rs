@@ -10,7 +10,7 @@ use millstream_proto::Offset;
 use super::{outstanding::Outstanding, timers::Timers};
 use crate::coordinator::{
     CoordinatorError, MemberMessage, Outbox,
-    counts::is_timer,
+    counts::Cause,
     delivery::{Asker, Delivery},
     surroundings::Surroundings,
 };
@@ -66,9 +66,9 @@ impl Active {
 
     /// Hands an event to the engine and takes in what comes of it.
     pub(super) fn handle(&mut self, event: Event, surroundings: &Surroundings) {
-        let was_timer = is_timer(&event);
+        let cause = Cause::of(&event);
         let outcome = self.coordinator.handle(surroundings.now(), event);
-        surroundings.counts.handled(was_timer, &outcome);
+        surroundings.counts.handled(cause, &outcome);
         self.absorb(outcome, surroundings);
     }
 
@@ -189,6 +189,11 @@ impl Active {
     /// When the next timer is due.
     pub(super) fn next_timer_ms(&self) -> Option<u64> {
         self.timers.next_ms()
+    }
+
+    /// Answers and pushes that wait for the disk.
+    pub(super) fn waiting(&self) -> usize {
+        self.outstanding.waiting()
     }
 
     /// What is to be done once the lock is given back.

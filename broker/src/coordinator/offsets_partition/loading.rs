@@ -102,7 +102,10 @@ impl OffsetsPartition {
             let mut phase = self.lock();
             match (&*phase, loaded) {
                 (Phase::Loading, Ok(active)) => *phase = Phase::Active(active),
-                (Phase::Loading, Err(error)) => self.fail(&mut phase, error),
+                (Phase::Loading, Err(error)) => {
+                    self.surroundings.counts.load_failed();
+                    self.fail(&mut phase, error);
+                }
                 // It is to stop.
                 _ => {}
             }

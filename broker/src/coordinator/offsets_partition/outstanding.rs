@@ -96,6 +96,12 @@ impl Outstanding {
         }
     }
 
+    /// How many wait.
+    pub(super) fn waiting(&self) -> usize {
+        let unflushed = self.unflushed.iter().map(|(_, waiting)| waiting.len());
+        self.unappended.len() + self.in_flight.len() + unflushed.sum::<usize>()
+    }
+
     /// Tells everybody that it will not be.
     pub(super) fn fail(self, error: &CoordinatorError) {
         let unflushed = self.unflushed.into_iter().flat_map(|(_, waiting)| waiting);
@@ -200,6 +206,7 @@ mod tests {
         let in_flight = push(&mut outstanding, 1);
         outstanding.take_records();
         let unappended = push(&mut outstanding, 1);
+        assert_eq!(outstanding.waiting(), 3);
         outstanding.fail(&CoordinatorError::Stopping);
         for mut heard in [unflushed, in_flight, unappended] {
             assert!(matches!(

@@ -162,7 +162,7 @@ impl Services {
         partitions.into_iter().map(partition).collect()
     }
 
-    fn group_partition(
+    pub(super) fn group_partition(
         &self,
         topic: Arc<str>,
         partition: i32,

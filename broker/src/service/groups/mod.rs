@@ -6,6 +6,7 @@
 
 pub mod admin;
 pub mod describe;
+pub mod figures;
 pub mod members;
 pub mod offsets;
 pub mod overview;

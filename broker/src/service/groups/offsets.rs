@@ -9,7 +9,7 @@ use millstream_proto::{ErrorCode, PartitionIndex, TopicId};
 
 use super::replied;
 use crate::{
-    coordinator::{CoordinatorError, Replying},
+    coordinator::{CoordinatorError, GroupCoordinators, Replying},
     quorum::MetadataImage,
     service::{RequestContext, ServiceError, Services, offsets::checked_offset},
 };
@@ -48,6 +48,7 @@ pub struct Committing {
     replying: Result<Replying, CoordinatorError>,
     /// One a commit, in the order given; those without an error are the coordinator's to answer.
     refused: Vec<Option<ServiceError>>,
+    groups: Arc<GroupCoordinators>,
 }
 
 impl Committing {
@@ -59,6 +60,17 @@ impl Committing {
     /// # Cancel safety
     /// When it is dropped the offsets are committed all the same.
     pub async fn committed(self) -> Result<Vec<Result<(), ServiceError>>, ServiceError> {
+        let groups = Arc::clone(&self.groups);
+        let asked = self.refused.len();
+        let results = self.results().await;
+        let refused = results.as_ref().map_or(asked, |results| {
+            results.iter().filter(|result| result.is_err()).count()
+        });
+        groups.note_refused_commits(refused);
+        results
+    }
+
+    async fn results(self) -> Result<Vec<Result<(), ServiceError>>, ServiceError> {
         let Reply::Committed(results) = replied(self.replying).await? else {
             return Err(ServiceError::panicked());
         };
@@ -109,7 +121,9 @@ impl Services {
         _context: &RequestContext,
         request: CommitRequest,
     ) -> Result<Committing, ServiceError> {
-        let coordinator = self.coordinator(&request.group_id).await?;
+        let coordinator = self.coordinator(&request.group_id).await;
+        let coordinator =
+            coordinator.inspect_err(|_| self.groups.note_refused_commits(request.commits.len()))?;
         let image = self.quorum.image();
         let mut refused = Vec::with_capacity(request.commits.len());
         let mut offsets = Vec::with_capacity(request.commits.len());
@@ -131,6 +145,7 @@ impl Services {
         Ok(Committing {
             replying: coordinator.commit(commits),
             refused,
+            groups: Arc::clone(&self.groups),
         })
     }
 
