@@ -3,6 +3,7 @@
 use std::{
     path::{Path, PathBuf},
     process::Command,
+    sync::{Mutex, PoisonError},
 };
 
 use anyhow::{Context as _, Result, bail};
@@ -22,8 +23,12 @@ fn run(command: &mut Command) -> Result<String> {
     Ok(String::from_utf8(output.stdout)?)
 }
 
+/// Held by the test that makes the Python.
+static MAKING: Mutex<()> = Mutex::new(());
+
 /// A Python with the client's requirements: made once, kept below `target/`.
 fn python(requirements: &Path) -> Result<PathBuf> {
+    let _making = MAKING.lock().unwrap_or_else(PoisonError::into_inner);
     let home = binary::target().join("interop-python");
     let marker = home.join("requirements.txt");
     let python = home.join("bin/python");
