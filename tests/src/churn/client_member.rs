@@ -15,7 +15,8 @@ use millstream::{
 };
 use millstream_proto::TopicPartition;
 use tokio::{
-    runtime, task,
+    runtime,
+    sync::oneshot,
     time::{Instant, interval, sleep},
 };
 
@@ -66,22 +67,25 @@ pub struct Life {
     pub ending: Ending,
 }
 
-/// Lives a life, on a thread of its own.
+/// Lives a life, on a thread of its own. Whoever gives up waiting for it leaves the thread behind.
 ///
 /// # Errors
 /// When the group refuses the member, the consumer fails, or the daemon stays away.
 pub async fn live(scene: Arc<Scene>, life: Life) -> Result<()> {
-    let thread = task::spawn_blocking(move || {
-        let runtime = runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()?;
-        let crashed = runtime.block_on(ClientMember::live(scene, life))?;
-        // The tasks of a member that crashed are gone before it could say good-bye.
-        drop(runtime);
-        drop(crashed);
-        Ok(())
-    });
-    thread.await?
+    let (ended, end) = oneshot::channel();
+    thread::spawn(move || drop(ended.send(live_here(scene, life))));
+    end.await.context("a member panicked")?
+}
+
+fn live_here(scene: Arc<Scene>, life: Life) -> Result<()> {
+    let runtime = runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    let crashed = runtime.block_on(ClientMember::live(scene, life))?;
+    // The tasks of a member that crashed are gone before it could say good-bye.
+    drop(runtime);
+    drop(crashed);
+    Ok(())
 }
 
 /// A member.
