@@ -19,7 +19,7 @@ use serde_json::Value;
 
 const DESK: Screen = Screen {
     width: 1280,
-    height: 900,
+    height: 850,
     scale: 1,
     mobile: false,
     scheme: "light",

@@ -22,6 +22,7 @@ mod kafka_tools;
 mod kill_loop;
 mod lifecycle;
 mod map_faults;
+mod metrics;
 mod packaging;
 mod power_loss;
 mod retry;
