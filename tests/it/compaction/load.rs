@@ -18,7 +18,7 @@ use millstream::{
     Assignment, Client, Delivery, NewTopic, Producer, Record,
     admin::{ConfigChange, ConfigResource},
 };
-use millstream_tests::{Daemon, DaemonOptions, http, retry, scale};
+use millstream_tests::{Daemon, DaemonOptions, http, scale};
 use rand::{RngExt as _, SeedableRng as _, rngs::StdRng};
 use tokio::{sync::mpsc, task::JoinHandle, time};
 
