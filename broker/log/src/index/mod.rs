@@ -6,15 +6,17 @@
 
 mod offset;
 mod segment;
+mod sparse;
 mod time;
 mod transaction;
 
 #[cfg(test)]
 mod tests;
 
-pub use offset::{OffsetEntry, OffsetIndex};
+pub use offset::{OffsetEntry, OffsetIndex, StoredOffset};
 pub use segment::SegmentIndexes;
-pub use time::{TimeEntry, TimeIndex};
+pub use sparse::{SparseIndex, StoredEntry};
+pub use time::{StoredTime, TimeEntry, TimeIndex};
 pub use transaction::{AbortedTransaction, TransactionIndex};
 
 /// Why a file is no index of its kind. A hint that does not decode is rebuilt, never served.
