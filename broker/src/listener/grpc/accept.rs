@@ -14,8 +14,11 @@ use std::{
 use futures_util::{Stream, stream};
 use tokio::net::{TcpListener, TcpStream};
 
-use super::connection::Connection;
-use crate::{config::Config, shutdown::Shutdown};
+use crate::{
+    config::Config,
+    listener::watched::{Patience, Watched},
+    shutdown::Shutdown,
+};
 
 /// How long nothing is accepted after the system refused to (no descriptors, no memory).
 const ACCEPT_BACKOFF: Duration = Duration::from_millis(100);
@@ -116,7 +119,7 @@ pub(super) fn incoming(
     config: &Config,
     counts: Arc<ConnectionCounts>,
     shutdown: Shutdown,
-) -> impl Stream<Item = io::Result<Connection>> {
+) -> impl Stream<Item = io::Result<Watched<Admission>>> {
     let as_count = |limit: u32| usize::try_from(limit).unwrap_or(usize::MAX);
     let limits = AcceptLimits {
         connections_max: as_count(config.limits.connections_max),
@@ -142,7 +145,7 @@ async fn accept(
     listener: &TcpListener,
     counts: &Arc<ConnectionCounts>,
     limits: &AcceptLimits,
-) -> Connection {
+) -> Watched<Admission> {
     loop {
         let (stream, address) = match listener.accept().await {
             Ok(accepted) => accepted,
@@ -165,7 +168,7 @@ fn admit(
     address: SocketAddr,
     counts: &Arc<ConnectionCounts>,
     limits: &AcceptLimits,
-) -> Option<Connection> {
+) -> Option<Watched<Admission>> {
     let admission = match counts.admit(address.ip(), limits) {
         Ok(admission) => admission,
         Err(limit) => {
@@ -178,7 +181,12 @@ fn admit(
         tracing::debug!(peer = %address, %error, "connection is gone already");
         return None;
     }
-    Some(Connection::new(stream, admission, limits.send_stall))
+    let patience = Patience {
+        limit: limits.send_stall,
+        counts_reads: false,
+        reason: "peer took no byte within network.send_stall_timeout",
+    };
+    Some(Watched::new(stream, admission, patience))
 }
 
 #[cfg(test)]

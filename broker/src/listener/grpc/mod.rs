@@ -12,7 +12,6 @@
 mod accept;
 mod cluster;
 mod configs;
-mod connection;
 mod control;
 mod fetch;
 mod groups;

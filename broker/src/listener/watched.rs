@@ -1,0 +1,121 @@
+//! [`Watched`]: a TCP stream that holds its place among the allowed connections, and that breaks when
+//! its peer lets it wait for too long.
+
+use std::{
+    io,
+    pin::Pin,
+    task::{Context, Poll, ready},
+    time::Duration,
+};
+
+use tokio::{
+    io::{AsyncRead, AsyncWrite, ReadBuf},
+    net::TcpStream,
+    time::{Sleep, sleep},
+};
+use tonic::transport::server::{Connected, TcpConnectInfo};
+
+/// How long a peer may let a connection wait, and for what.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Patience {
+    /// Without a byte in the directions that count.
+    pub(super) limit: Duration,
+    /// Whether waiting for the peer to send counts, or only for it to take what is sent.
+    pub(super) counts_reads: bool,
+    /// What the error says.
+    pub(super) reason: &'static str,
+}
+
+/// One connection of a client.
+#[derive(Debug)]
+pub(super) struct Watched<P> {
+    stream: TcpStream,
+    patience: Patience,
+    /// Runs while something waits for the peer.
+    waiting: Option<Pin<Box<Sleep>>>,
+    /// Given back when the connection is dropped.
+    _place: P,
+}
+
+impl<P> Watched<P> {
+    pub(super) fn new(stream: TcpStream, place: P, patience: Patience) -> Self {
+        Self {
+            stream,
+            patience,
+            waiting: None,
+            _place: place,
+        }
+    }
+
+    /// Takes note of how a read or write went; breaks the connection when it waited too long.
+    fn watch<T>(
+        &mut self,
+        polled: Poll<io::Result<T>>,
+        context: &mut Context<'_>,
+    ) -> Poll<io::Result<T>> {
+        if polled.is_ready() {
+            self.waiting = None;
+            return polled;
+        }
+        let limit = self.patience.limit;
+        let waiting = self.waiting.get_or_insert_with(|| Box::pin(sleep(limit)));
+        ready!(waiting.as_mut().poll(context));
+        let reason = self.patience.reason;
+        Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, reason)))
+    }
+}
+
+impl<P> Connected for Watched<P> {
+    type ConnectInfo = TcpConnectInfo;
+
+    fn connect_info(&self) -> TcpConnectInfo {
+        self.stream.connect_info()
+    }
+}
+
+impl<P: Unpin> AsyncRead for Watched<P> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let read = Pin::new(&mut self.stream).poll_read(context, buffer);
+        if self.patience.counts_reads {
+            self.watch(read, context)
+        } else {
+            read
+        }
+    }
+}
+
+impl<P: Unpin> AsyncWrite for Watched<P> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        let written = Pin::new(&mut self.stream).poll_write(context, bytes);
+        self.watch(written, context)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffers: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let written = Pin::new(&mut self.stream).poll_write_vectored(context, buffers);
+        self.watch(written, context)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(context)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(context)
+    }
+}
