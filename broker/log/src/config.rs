@@ -40,6 +40,9 @@ pub struct LogConfig {
     pub compaction: CompactionConfig,
     /// What codec batches are stored with (`compression.type`).
     pub compression: CompressionPolicy,
+    /// Whether clients may write transactions. Where nobody ends them an open one would hold the last
+    /// stable offset back for ever.
+    pub accepts_transactions: bool,
 }
 
 impl LogConfig {
@@ -69,6 +72,7 @@ impl Default for LogConfig {
             cleanup_compact: false,
             compaction: CompactionConfig::default(),
             compression: CompressionPolicy::Producer,
+            accepts_transactions: true,
         }
     }
 }

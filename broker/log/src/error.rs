@@ -169,6 +169,11 @@ pub enum AppendError {
         /// What was expected.
         reason: String,
     },
+    /// Clients may write no transactions: nobody would end them.
+    #[error(
+        "record batch belongs to a transaction, and this broker has no transaction coordinator"
+    )]
+    NoTransactions,
     /// The log has seen a later leadership.
     #[error("leader epoch {found} is older than {current}")]
     FencedLeaderEpoch {
@@ -207,7 +212,7 @@ impl AppendError {
             Self::Timestamp { .. } | Self::InvalidTimestampType => ErrorCode::InvalidTimestamp,
             Self::OutOfOrderSequence { .. } => ErrorCode::OutOfOrderSequenceNumber,
             Self::FencedProducer { .. } => ErrorCode::InvalidProducerEpoch,
-            Self::TransactionState { .. } => ErrorCode::InvalidTxnState,
+            Self::TransactionState { .. } | Self::NoTransactions => ErrorCode::InvalidTxnState,
             Self::FencedLeaderEpoch { .. } => ErrorCode::NotLeaderOrFollower,
             Self::UnflushedBytes { .. } => ErrorCode::ThrottlingQuotaExceeded,
             Self::OffsetsExhausted { .. } => ErrorCode::UnknownServerError,

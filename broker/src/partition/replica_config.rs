@@ -77,6 +77,8 @@ fn log_config(topic: &TopicConfig) -> LogConfig {
             delete_retention_ms: topic.delete_retention_ms.unsigned_abs(),
         },
         compression: compression_policy(topic.compression_type),
+        // There is no transaction coordinator yet.
+        accepts_transactions: false,
     }
 }
 

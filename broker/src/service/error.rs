@@ -263,6 +263,9 @@ fn append_hint(error: &AppendError) -> &'static str {
             "correct the clock, or widen message.timestamp.before.max.ms or \
              message.timestamp.after.max.ms of the topic"
         }
+        AppendError::NoTransactions => {
+            "send it without the transactional bit; idempotent producers work"
+        }
         AppendError::OutOfOrderSequence { .. } => {
             "batches of one producer must be sent in order; start anew with InitProducerId"
         }

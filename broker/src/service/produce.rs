@@ -11,9 +11,7 @@ use std::{
 use bytes::Bytes;
 use millstream_engine::replication::Durability as Safety;
 use millstream_log::Appended as LogAppended;
-use millstream_proto::{
-    ErrorCode, LeaderEpoch, Offset, PartitionIndex, TopicId, record::BatchHeader,
-};
+use millstream_proto::{ErrorCode, LeaderEpoch, Offset, PartitionIndex, TopicId};
 use tokio::time::Sleep;
 
 use super::{RequestContext, ServiceError, Services};
@@ -163,7 +161,6 @@ impl Services {
         let replica = self.replica(request.topic_id, request.partition)?;
         let topic = replica.partition().topic.as_str();
         Self::refuse_own_topic(topic, "nobody may produce to it")?;
-        refuse_transactions(&request.batch)?;
         let appending = Appending {
             acks: request.acks,
             leader_epoch: request.leader_epoch,
@@ -216,18 +213,5 @@ impl Services {
                 sleep: None,
             }),
         })
-    }
-}
-
-/// Nobody could end a transaction: there is no transaction coordinator yet, and an open one would hold
-/// the last stable offset back for ever. A batch whose header cannot be read is left to the log.
-fn refuse_transactions(batch: &[u8]) -> Result<(), ServiceError> {
-    match BatchHeader::decode(batch) {
-        Ok(header) if header.is_transactional() => Err(ServiceError::new(
-            ErrorCode::InvalidTxnState,
-            "the batch belongs to a transaction, and this broker has no transaction coordinator",
-            "send it without the transactional bit; idempotent producers work",
-        )),
-        _ => Ok(()),
     }
 }

@@ -135,7 +135,7 @@ async fn a_transactional_batch_is_refused_and_holds_nothing_back() {
     insta::assert_snapshot!(
         format!("{}: {}\nhint: {}", refused.name, refused.message, refused.hint),
         @r"
-    INVALID_TXN_STATE: the batch belongs to a transaction, and this broker has no transaction coordinator
+    INVALID_TXN_STATE: plain-0: record batch belongs to a transaction, and this broker has no transaction coordinator
     hint: send it without the transactional bit; idempotent producers work
     "
     );

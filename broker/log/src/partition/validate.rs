@@ -51,7 +51,7 @@ pub(super) fn prepare(
     check_fields(&header)?;
     let marker = match context.origin {
         Origin::Client => {
-            check_client(&header)?;
+            check_client(&header, config)?;
             None
         }
         Origin::Coordinator => marker_of(&header, &batch)?,
@@ -133,7 +133,10 @@ fn check_fields(header: &BatchHeader) -> Result<(), AppendError> {
 }
 
 /// Rules for what a client may send.
-fn check_client(header: &BatchHeader) -> Result<(), AppendError> {
+fn check_client(header: &BatchHeader, config: &LogConfig) -> Result<(), AppendError> {
+    if header.is_transactional() && !config.accepts_transactions {
+        return Err(AppendError::NoTransactions);
+    }
     if header.is_control() {
         return Err(invalid("a client may not write control batches"));
     }
