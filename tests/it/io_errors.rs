@@ -9,7 +9,9 @@ use millstream_proto::grpc::v1;
 use millstream_tests::{
     DaemonOptions, Native,
     checker::{self, ValueId},
-    native, retry,
+    native,
+    numbered::Numbered,
+    retry,
 };
 
 const RECORDS_PER_BATCH: u64 = 20;
@@ -125,6 +127,67 @@ async fn a_failed_write_loses_nothing_acknowledged() -> Result<()> {
         fault_in("write", nth, "fsync")
             .await
             .with_context(|| format!("write {nth}"))?;
+    }
+    Ok(())
+}
+
+/// A disk that cannot be read: the partition says so, or it has what is right; the others serve.
+async fn fault_in_reading(operation: &str, path: &str, must_show: bool) -> Result<()> {
+    let mut daemon = DaemonOptions::default().start()?;
+    let client = Native::connect(daemon.native()).await?;
+    let victim = Numbered::create(&client, "victim", 1, RECORDS_PER_BATCH, &[]).await?;
+    let other = Numbered::create(&client, "other", 1, RECORDS_PER_BATCH, &[]).await?;
+    for topic in [&victim, &other] {
+        topic.write(&client, 0, 0..3).await?;
+    }
+    ensure!(daemon.terminate()?.success(), "SIGTERM stops it");
+
+    let fault = format!("fail:{operation}:eio:{path}");
+    daemon.restart_with(&[("MILLSTREAM_TEST_IO", &fault)])?;
+    let client = Native::connect(daemon.native()).await?;
+    let mut fetch = client.fetch().await?;
+    match fetch.read_to_end(&victim.topic_id, 0, 0).await {
+        Ok(records) => {
+            ensure!(!must_show, "the fault did not show");
+            victim.check(0, &records)?;
+        }
+        Err(error) => ensure!(
+            error.to_string().contains("KAFKA_STORAGE_ERROR"),
+            "{error:#}"
+        ),
+    }
+    // Acknowledged or not: what is, has to be there later.
+    let acknowledged = match victim.write(&client, 0, 3..4).await {
+        Ok(()) => 4,
+        Err(_) => 3,
+    };
+    other.write(&client, 0, 3..4).await?;
+    ensure!(other.read_right_or_fail(&client, 0, 4).await? == 4 * RECORDS_PER_BATCH);
+    daemon.kill()?;
+
+    daemon.restart()?;
+    let client = Native::connect(daemon.native()).await?;
+    let right = victim.read_right_or_fail(&client, 0, acknowledged).await?;
+    ensure!(right == acknowledged * RECORDS_PER_BATCH, "{right} records");
+    victim.write(&client, 0, acknowledged..5).await?;
+    println!("{operation} failed at {path}: {acknowledged} batches acknowledged, all there");
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_disk_that_cannot_be_read_serves_nothing_wrong_and_loses_nothing() -> Result<()> {
+    let log = "victim-0/00000000000000000000.log";
+    for (operation, path, must_show) in [
+        ("open", "victim-0/", true),
+        ("read", "victim-0/", true),
+        ("open", log, true),
+        ("read", log, true),
+        // There is another way to read.
+        ("map", log, false),
+    ] {
+        fault_in_reading(operation, path, must_show)
+            .await
+            .with_context(|| format!("{operation} at {path}"))?;
     }
     Ok(())
 }

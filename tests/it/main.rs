@@ -27,3 +27,4 @@ mod packaging;
 mod power_loss;
 mod retry;
 mod streams;
+mod torn_tails;

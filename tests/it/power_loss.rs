@@ -13,6 +13,7 @@ use std::{
 
 use anyhow::{Context as _, Result, bail, ensure};
 use bytes::Bytes;
+use futures_util::future::try_join_all;
 use millstream_log::io::Trace;
 use millstream_tests::{
     Daemon, DaemonOptions, Native,
@@ -23,8 +24,10 @@ use rand::{RngExt as _, SeedableRng as _, rngs::StdRng};
 use tempfile::TempDir;
 
 const CUTS: usize = 200;
-/// How long the recorded daemon is written to.
-const RECORDED: Duration = Duration::from_secs(3);
+/// How long the recorded daemon is written to at least, and how often: long enough for a `replicated`
+/// topic to have flushed, and for several segments.
+const RECORDED: Duration = Duration::from_secs(1);
+const ROUNDS: usize = 500;
 const RECORDS_PER_BATCH: u64 = 100;
 /// What a `replicated` topic may lose.
 const FLUSH_INTERVAL: Duration = Duration::from_millis(200);
@@ -117,15 +120,7 @@ async fn record(faults: &str) -> Result<Recording> {
         is_safe: false,
     });
 
-    let mut writers = Vec::new();
-    for (stream, target) in targets.iter().cloned().enumerate() {
-        let client = Native::connect(daemon.native()).await?;
-        writers.push(tokio::spawn(write(client, stream, target, path.clone())));
-    }
-    let mut acknowledged = Vec::new();
-    for writer in writers {
-        acknowledged.extend(writer.await??);
-    }
+    let acknowledged = write(&client, &targets, &path).await?;
     daemon.kill()?;
     let trace = Trace::read(&path)?;
     ensure!(
@@ -141,29 +136,32 @@ async fn record(faults: &str) -> Result<Recording> {
     })
 }
 
-async fn write(
-    client: Native,
-    stream: usize,
-    target: Target,
-    trace: PathBuf,
-) -> Result<Vec<Acknowledged>> {
-    let mut produce = client.produce().await?;
+/// Writes batches to all targets in step, so that one that waits for no disk does not run ahead.
+async fn write(client: &Native, targets: &[Target], trace: &Path) -> Result<Vec<Acknowledged>> {
+    let mut streams = Vec::new();
+    for _ in targets {
+        streams.push(client.produce().await?);
+    }
     let mut acknowledged = Vec::new();
     let start = Instant::now();
-    let mut first = 0;
-    while start.elapsed() < RECORDED {
-        produce
-            .produce(&target.topic_id, target.partition, batch(first))
-            .await?;
-        let trace_bytes = fs::metadata(&trace)?.len();
-        acknowledged.push(Acknowledged {
-            stream,
-            first,
-            trace_bytes,
-            at: Instant::now(),
+    let (mut round, mut first) = (0, 0);
+    while round < ROUNDS || start.elapsed() < RECORDED {
+        let writes = streams.iter_mut().zip(targets).enumerate();
+        let writes = writes.map(async |(stream, (produce, target))| {
+            let batch = batch(first);
+            produce
+                .produce(&target.topic_id, target.partition, batch)
+                .await?;
+            anyhow::Ok(Acknowledged {
+                stream,
+                first,
+                trace_bytes: fs::metadata(trace)?.len(),
+                at: Instant::now(),
+            })
         });
+        acknowledged.extend(try_join_all(writes).await?);
+        round += 1;
         first += RECORDS_PER_BATCH;
-        tokio::time::sleep(Duration::from_millis(5)).await;
     }
     Ok(acknowledged)
 }

@@ -17,6 +17,7 @@ pub mod kafka_dump;
 pub mod kill_loop;
 pub mod member_process;
 pub mod native;
+pub mod numbered;
 pub mod ownership;
 pub mod port;
 pub mod retry;
