@@ -8,24 +8,35 @@ use tokio::net::TcpListener;
 
 use crate::support::{FakeBroker, record};
 
-/// Polls a future until it has got as far as it can without the broker, and drops it.
-async fn cancel(what: &str, future: impl Future) {
-    let outcome = tokio::time::timeout(Duration::from_millis(30), future).await;
-    assert!(outcome.is_err(), "{what} did not wait");
+/// Polls a future until `reached`, which shows how far it has come, and drops it.
+async fn cancel<T>(what: &str, future: impl Future<Output = T>, reached: impl Future) {
+    tokio::select! {
+        biased;
+        _ = future => panic!("{what} did not wait"),
+        _ = reached => {}
+    }
 }
 
 fn hold_control(broker: &FakeBroker, held: bool) {
     broker.change(|state| state.control_held = held);
 }
 
+/// One more request waits for an answer that is held back.
+fn is_asked(broker: &FakeBroker) -> impl Future<Output = ()> {
+    let before = broker.state().control_waited;
+    broker.until("a request", move |state| state.control_waited > before)
+}
+
+/// The broker has a batch.
+fn has_batch(broker: &FakeBroker) -> impl Future<Output = ()> {
+    broker.until("a batch", |state| !state.produced.is_empty())
+}
+
 #[tokio::test]
 async fn connect_dropped_leaves_nothing() {
     let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    cancel(
-        "connect",
-        Client::connect(&silent.local_addr().unwrap().to_string()),
-    )
-    .await;
+    let address = silent.local_addr().unwrap().to_string();
+    cancel("connect", Client::connect(&address), silent.accept()).await;
 }
 
 #[tokio::test]
@@ -33,7 +44,8 @@ async fn send_dropped_while_it_asks_for_the_topic_queues_nothing() {
     let broker = FakeBroker::start(1).await;
     let producer = broker.client().await.producer().build().unwrap();
     hold_control(&broker, true);
-    cancel("send", producer.send(record("dropped"))).await;
+    let asked = is_asked(&broker);
+    cancel("send", producer.send(record("dropped")), asked).await;
     assert_eq!(producer.unacknowledged(), 0);
     hold_control(&broker, false);
     producer.send(record("kept")).await.unwrap().await.unwrap();
@@ -53,7 +65,8 @@ async fn send_dropped_while_the_queue_is_full_queues_nothing_and_keeps_no_memory
     let producer = producer.build().unwrap();
     let first = producer.send(record(vec![b'a'; 900])).await.unwrap();
     for _ in 0..3 {
-        cancel("send", producer.send(record(vec![b'b'; 900]))).await;
+        let send = producer.send(record(vec![b'b'; 900]));
+        cancel("send", send, has_batch(&broker)).await;
     }
     assert_eq!(producer.unacknowledged(), 1);
     broker.hold_acks(false);
@@ -77,7 +90,8 @@ async fn a_delivery_dropped_cancels_nothing() {
     let broker = FakeBroker::start(1).await;
     broker.hold_acks(true);
     let producer = broker.client().await.producer().build().unwrap();
-    cancel("delivery", producer.send(record("a")).await.unwrap()).await;
+    let delivery = producer.send(record("a")).await.unwrap();
+    cancel("delivery", delivery, has_batch(&broker)).await;
     drop(producer.send(record("b")).await.unwrap());
     broker.hold_acks(false);
     producer.flush().await.unwrap();
@@ -90,7 +104,7 @@ async fn a_delivery_polled_and_moved_to_another_task_resolves_there() {
     broker.hold_acks(true);
     let producer = broker.client().await.producer().build().unwrap();
     let mut delivery = producer.send(record("a")).await.unwrap();
-    cancel("delivery", &mut delivery).await;
+    cancel("delivery", &mut delivery, has_batch(&broker)).await;
     let elsewhere = tokio::spawn(delivery);
     broker.hold_acks(false);
     assert_eq!(elsewhere.await.unwrap().unwrap().offset, Some(0));
@@ -108,7 +122,7 @@ async fn flush_dropped_leaves_the_records_on_their_way() {
         .build()
         .unwrap();
     let delivery = producer.send(record("a")).await.unwrap();
-    cancel("flush", producer.flush()).await;
+    cancel("flush", producer.flush(), has_batch(&broker)).await;
     broker.hold_acks(false);
     assert_eq!(delivery.await.unwrap().offset, Some(0));
 }
@@ -119,7 +133,8 @@ async fn close_dropped_fails_what_is_left() {
     broker.hold_acks(true);
     let producer = broker.client().await.producer().build().unwrap();
     let delivery = producer.send(record("a")).await.unwrap();
-    cancel("close", producer.close(Duration::from_secs(60))).await;
+    let close = producer.close(Duration::from_secs(60));
+    cancel("close", close, has_batch(&broker)).await;
     assert!(delivery.await.unwrap_err().may_have_been_written());
 }
 
@@ -132,7 +147,8 @@ async fn recv_dropped_loses_no_record() {
         .await
         .unwrap();
     for index in 0..20 {
-        cancel("recv", consumer.recv()).await;
+        let fetched = broker.until("a fetch", |state| !state.fetches_added.is_empty());
+        cancel("recv", consumer.recv(), fetched).await;
         broker.append(0, &[&index.to_string()]);
         // Dropped at whatever point it has come to, until it has a record.
         let record = loop {
@@ -156,7 +172,8 @@ async fn assign_dropped_leaves_the_assignment() {
         .await
         .unwrap();
     hold_control(&broker, true);
-    cancel("assign", consumer.assign([Assignment::partition("t", 1)])).await;
+    let assign = consumer.assign([Assignment::partition("t", 1)]);
+    cancel("assign", assign, is_asked(&broker)).await;
     hold_control(&broker, false);
     assert_eq!(consumer.assignment(), [("t".to_owned(), 0)]);
     assert_eq!(consumer.recv().await.unwrap().unwrap().offset, 0);
@@ -170,7 +187,8 @@ async fn seek_dropped_leaves_the_position() {
     consumer.assign([Assignment::topic("t")]).await.unwrap();
     consumer.recv().await.unwrap();
     hold_control(&broker, true);
-    cancel("seek", consumer.seek("t", 0, Start::Latest)).await;
+    let seek = consumer.seek("t", 0, Start::Latest);
+    cancel("seek", seek, is_asked(&broker)).await;
     hold_control(&broker, false);
     assert_eq!(consumer.recv().await.unwrap().unwrap().offset, 1);
 }
@@ -181,10 +199,13 @@ async fn admin_calls_dropped_do_not_disturb_later_ones() {
     let client = broker.client().await;
     let admin = client.admin();
     hold_control(&broker, true);
-    cancel("describe", admin.describe_topics(&["t"], false)).await;
-    cancel("create", admin.create_topic(NewTopic::new("new"))).await;
+    let describe = admin.describe_topics(&["t"], false);
+    cancel("describe", describe, is_asked(&broker)).await;
+    let create = admin.create_topic(NewTopic::new("new"));
+    cancel("create", create, is_asked(&broker)).await;
     let query = [("t", 0, millstream::admin::OffsetSpec::Latest)];
-    cancel("offsets", admin.list_offsets(&query, Default::default())).await;
+    let offsets = admin.list_offsets(&query, Default::default());
+    cancel("offsets", offsets, is_asked(&broker)).await;
     hold_control(&broker, false);
     assert!(
         admin.describe_topics(&["t"], false).await.unwrap()[0]

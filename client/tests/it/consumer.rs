@@ -1,7 +1,5 @@
 //! The consumer: positions, bounds, filters, seek, pause, resets, broken streams.
 
-use std::time::Duration;
-
 use bytes::Bytes;
 use futures_util::StreamExt as _;
 use millstream::{
@@ -159,21 +157,20 @@ async fn seek_drops_what_was_read_ahead() {
 async fn a_paused_partition_is_silent_and_loses_nothing() {
     let broker = FakeBroker::start(2).await;
     broker.append(0, &["a0", "a1", "a2"]);
-    broker.append(1, &["b0"]);
     let mut consumer = consumer_of(&broker).await;
-    consumer
-        .assign([Assignment::partition("t", 0).until_end()])
-        .await
-        .unwrap();
+    let both = Assignment::topic("t").start(Start::Earliest);
+    consumer.assign([both]).await.unwrap();
     assert_eq!(next(&mut consumer).await, "a0");
     consumer.pause("t", 0).unwrap();
-    let waited = tokio::time::timeout(Duration::from_millis(50), consumer.recv()).await;
-    assert!(waited.is_err(), "{waited:?}");
+    // The rest of its batch is at hand, and what comes later from elsewhere overtakes it.
+    broker.append(1, &["b0"]);
+    assert_eq!(next(&mut consumer).await, "b0");
     assert_eq!(consumer.position("t", 0).unwrap(), 1);
     consumer.resume("t", 0).unwrap();
-    assert_eq!(rest(&mut consumer).await, ["a1", "a2"]);
-    let unknown = consumer.pause("t", 1).unwrap_err();
-    assert!(matches!(unknown, Error::NotAssigned { partition: 1, .. }));
+    assert_eq!(next(&mut consumer).await, "a1");
+    assert_eq!(next(&mut consumer).await, "a2");
+    let unknown = consumer.pause("t", 2).unwrap_err();
+    assert!(matches!(unknown, Error::NotAssigned { partition: 2, .. }));
 }
 
 #[tokio::test]

@@ -73,6 +73,8 @@ pub(crate) struct State {
     pub(crate) request_bytes_max: u64,
     /// Every answer about topics, offsets and the like waits for this.
     pub(crate) control_held: bool,
+    /// Requests that came while they were held.
+    pub(crate) control_waited: usize,
 }
 
 /// The broker.
@@ -103,6 +105,10 @@ impl Inner {
     /// Waits while a test holds back answers.
     pub(crate) async fn control_gate(&self) {
         let mut changed = self.changed.subscribe();
+        if self.state().control_held {
+            self.state().control_waited += 1;
+            self.notify();
+        }
         while self.state().control_held {
             changed.changed().await.unwrap();
         }
