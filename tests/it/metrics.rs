@@ -8,7 +8,7 @@ use millstream_tests::{Cli, Daemon, binary};
 /// Reported only in trouble, or not before somebody lags.
 const CONDITIONAL: &[&str] = &[
     "millstream_compaction_failing",
-    "millstream_group_behind_seconds",
+    "millstream_group_lag_seconds",
 ];
 
 /// Types by name, of the document's tables.
