@@ -25,7 +25,6 @@ mod map_faults;
 mod metrics;
 mod packaging;
 mod power_loss;
-mod replaced_files;
 mod retry;
 mod streams;
 mod torn_tails;

@@ -25,7 +25,6 @@ use crate::{
     io::{LogFile, LogIo, OpenMode},
     layout::{FileKind, MANIFEST},
     log_start,
-    manifest::ManifestEntry,
     segment_meta::SegmentMeta,
 };
 
@@ -120,28 +119,18 @@ impl Disk<'_> {
             .map_err(io_error("store log start in", self.dir))
     }
 
-    /// Takes out of the manifest what is not used as it stands there. What was the active segment of a
-    /// clean stop and is used as such is sealed by whatever follows it.
+    /// Takes out of the manifest what is not used as it stands there.
     fn forget_changed(
         &self,
         inventory: &mut Inventory,
         plan: &[PlannedSegment],
     ) -> Result<(), RecoveryError> {
-        let before = inventory.manifest.entries().to_vec();
+        let before = inventory.manifest.entries().len();
         inventory.manifest.retain(|entry| {
             plan.iter()
                 .any(|segment| segment.walked.is_none() && segment.meta == entry.meta)
         });
-        let last = plan.last().map(|segment| segment.meta.base_offset);
-        for entry in before.iter().filter(|entry| !entry.sealed) {
-            if inventory.manifest.get(entry.meta.base_offset).is_some()
-                && Some(entry.meta.base_offset) < last
-            {
-                let sealed = true;
-                inventory.manifest.insert(ManifestEntry { sealed, ..*entry });
-            }
-        }
-        if inventory.manifest.entries() == before {
+        if inventory.manifest.entries().len() == before {
             return Ok(());
         }
         inventory

@@ -1,6 +1,6 @@
 //! [`decide`]: which segments there shall be, from the inventory and one walk.
 
-use std::{collections::BTreeMap, path::Path};
+use std::{collections::BTreeSet, path::Path};
 
 use millstream_proto::Offset;
 
@@ -15,7 +15,7 @@ use crate::{
     config::Durability,
     io::LogIo,
     layout::FileKind,
-    manifest::{Manifest, ManifestEntry},
+    manifest::Manifest,
     producer::{ProducerState, sidecar, snapshot},
 };
 
@@ -37,10 +37,10 @@ pub(super) fn decide(
 ) -> Result<Decided, RecoveryError> {
     let logs = own_logs(inventory);
     let log_start = expected_start(inventory, &logs);
-    let vouched = vouched(io, dir, inventory, &logs, input.boot)?;
+    let vouched = vouched(io, dir, inventory, &logs)?;
     let first_walked = logs
         .iter()
-        .find(|base| !vouched.contains_key(base))
+        .find(|base| !vouched.contains(base))
         .copied()
         .unwrap_or(Offset::MAX);
     let (producers, producers_from) = load_producers(
@@ -154,20 +154,18 @@ fn expected_start(inventory: &Inventory, logs: &[Offset]) -> Offset {
     inventory.log_start.unwrap_or(first)
 }
 
-/// Segments that the manifest vouches for, by base offset, with the length of their file: sealed, or the
-/// active one of a clean stop, and followed by the next.
+/// Base offsets of the segments that need no look: sealed, as long as they should be, and followed
+/// by the next.
 fn vouched(
     io: &dyn LogIo,
     dir: &Path,
     inventory: &Inventory,
     logs: &[Offset],
-    boot: Boot,
-) -> Result<BTreeMap<Offset, u64>, RecoveryError> {
-    let mut vouched = BTreeMap::new();
-    let is_final = |entry: &&ManifestEntry| entry.sealed || matches!(boot, Boot::Clean(_));
+) -> Result<BTreeSet<Offset>, RecoveryError> {
+    let mut vouched = BTreeSet::new();
     let next_bases = logs.iter().skip(1).map(Some).chain([None]);
     for (base, next) in logs.iter().zip(next_bases) {
-        let Some(entry) = inventory.manifest.get(*base).filter(is_final) else {
+        let Some(entry) = inventory.manifest.get(*base).filter(|entry| entry.sealed) else {
             continue;
         };
         let end = entry.meta.end_offset();
@@ -182,7 +180,9 @@ fn vouched(
         }
         let path = FileKind::Log.path(dir, *base);
         let found = io.metadata(&path).map_err(io_error("stat", &path))?;
-        vouched.insert(*base, found.len);
+        if found.len >= entry.meta.size_bytes {
+            vouched.insert(*base);
+        }
     }
     Ok(vouched)
 }
@@ -191,7 +191,7 @@ fn walk_all(
     walk: &mut Walk<'_>,
     inventory: &Inventory,
     logs: &[Offset],
-    vouched: &BTreeMap<Offset, u64>,
+    vouched: &BTreeSet<Offset>,
 ) -> Result<(), RecoveryError> {
     for (index, base) in logs.iter().enumerate() {
         let is_gap = *base > walk.found.next_offset;
@@ -222,8 +222,14 @@ fn walk_all(
                 "segment is missing".to_owned(),
             );
         }
-        match (inventory.manifest.get(*base), vouched.get(base)) {
-            (Some(entry), Some(length)) => walk.vouched(&entry.meta, *length)?,
+        match inventory.manifest.get(*base) {
+            Some(entry) if vouched.contains(base) => {
+                if entry.meta.end_offset() > walk.rules.producers_from {
+                    walk.replay_only(entry.meta)?;
+                }
+                walk.plan.push(PlannedSegment::vouched(entry.meta));
+                walk.found.next_offset = entry.meta.end_offset();
+            }
             _ => walk.segment(WalkedFile {
                 base_offset: *base,
                 next_base: logs.get(index + 1).copied(),

@@ -339,24 +339,8 @@ impl Walk<'_> {
         Ok(())
     }
 
-    /// Plans a segment that the manifest vouches for, and whose file has `length` bytes. A file that is too
-    /// short is not believed at all: it may be of another partition, whose batches are valid, too.
-    pub(super) fn vouched(&mut self, meta: &SegmentMeta, length: u64) -> Result<(), RecoveryError> {
-        if length < meta.size_bytes {
-            let path = FileKind::Log.path(self.dir, meta.base_offset);
-            let reason = format!("file has {length} bytes, the manifest has {}", meta.size_bytes);
-            let offsets = meta.base_offset..meta.end_offset();
-            self.corrupt(&path, offsets, 0..length, reason);
-        } else if meta.end_offset() > self.rules.producers_from {
-            self.replay_only(*meta)?;
-        }
-        self.plan.push(PlannedSegment::vouched(*meta));
-        self.found.next_offset = meta.end_offset();
-        Ok(())
-    }
-
     /// Goes over the headers of a segment that the manifest vouches for, for the producers' sake.
-    fn replay_only(&mut self, meta: SegmentMeta) -> Result<(), RecoveryError> {
+    pub(super) fn replay_only(&mut self, meta: SegmentMeta) -> Result<(), RecoveryError> {
         let path = FileKind::Log.path(self.dir, meta.base_offset);
         let log = self
             .io
