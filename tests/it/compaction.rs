@@ -1,5 +1,6 @@
 //! Compaction in the daemon: under kill -9, as clients see it, and beside a steady producer.
 
+mod clients;
 mod load;
 
 use std::{collections::BTreeMap, os::unix::process::ExitStatusExt as _, time::Duration};
@@ -10,11 +11,13 @@ use millstream_log::{
     inspect::{VerifyOptions, verify},
     io::DiskIo,
 };
-use millstream_tests::{CompactedTopic, Daemon, DaemonOptions, scale};
+use millstream_tests::{CompactedTopic, Daemon, DaemonOptions, http, retry, scale};
 use rand::{RngExt as _, SeedableRng as _, rngs::StdRng};
 
 const TOPIC: &str = "compacted";
 const KILLS: u64 = 16;
+/// Records of a few segments.
+const RECORDS_PER_ROUND: u64 = 5_000;
 /// How long it may take until the daemon dies in a compaction, or has compacted.
 const WITHIN: Duration = Duration::from_secs(60);
 /// A swap passes the phase so often, and a little more when it merges segments.
@@ -47,6 +50,32 @@ fn kill(daemon: &mut Daemon, round: u64, rng: &mut StdRng) -> Result<&'static st
     Ok("compaction")
 }
 
+/// Writes a few segments, and waits until all but the active one are compacted.
+async fn compact_more(daemon: &Daemon, client: &Client, topic: &mut CompactedTopic) -> Result<()> {
+    let passes = || {
+        let page = daemon.metrics().ok()?;
+        let passes = http::metric(&page, "millstream_compactions_total")?;
+        let dirty = http::metric(&page, "millstream_compaction_dirty_ratio_max")?;
+        Some((passes, dirty))
+    };
+    let (before, _) = passes().context("there are metrics")?;
+    topic.check(client).await?;
+    let goal = topic.acknowledged() + RECORDS_PER_ROUND;
+    retry::until_async("records are written", WITHIN, || async {
+        (topic.acknowledged() >= goal).then_some(())
+    })
+    .await?;
+    topic.pause().await?;
+    retry::until_async(
+        "all but the active segment is compacted",
+        WITHIN,
+        || async { passes().filter(|(passes, dirty)| *passes > before && *dirty == 0.0) },
+    )
+    .await
+    .with_context(|| daemon.log_tail())?;
+    Ok(())
+}
+
 /// `MILLSTREAM_COMPACTION_KILLS` and `MILLSTREAM_KILL_SEED` make it longer and repeat a run.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_compacted_topic_keeps_the_newest_of_each_key_through_kills() -> Result<()> {
@@ -56,22 +85,27 @@ async fn a_compacted_topic_keeps_the_newest_of_each_key_through_kills() -> Resul
     let mut rng = StdRng::seed_from_u64(seed);
     let mut daemon = eager_daemon()?;
     let client = Client::connect(&daemon.native().to_string()).await?;
-    let topic = CompactedTopic::start(&client, TOPIC, seed).await?;
+    let mut topic = CompactedTopic::start(&client, TOPIC, seed).await?;
     let mut deaths: BTreeMap<&str, u64> = BTreeMap::new();
-    let mut found = topic.check(&client).await?;
+    topic.check(&client).await?;
     daemon.kill()?;
     for round in 0..kills {
         let cause = tokio::task::block_in_place(|| kill(&mut daemon, round, &mut rng))
             .with_context(|| format!("kill {round}:\n{}", daemon.log_tail()))?;
         *deaths.entry(cause).or_default() += 1;
         daemon.restart()?;
-        found = topic
+        topic
             .check(&client)
             .await
             .with_context(|| format!("after kill {round}, {cause}:\n{}", daemon.log_tail()))?;
         daemon.kill()?;
     }
     daemon.restart()?;
+    // One pass stamps what is deleted, a later one removes it.
+    for _ in 0..3 {
+        compact_more(&daemon, &client, &mut topic).await?;
+    }
+    let found = topic.check(&client).await?;
     let written = topic.acknowledged();
     topic.finish().await?;
     ensure!(daemon.terminate()?.success(), "{}", daemon.log_tail());

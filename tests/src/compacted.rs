@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result, bail, ensure};
 use bytes::Bytes;
 use millstream::{Assignment, Client, ConsumedRecord, Delivery, NewTopic, Producer, Record};
 use rand::{RngExt as _, SeedableRng as _, rngs::StdRng};
@@ -17,12 +17,17 @@ use tokio::{sync::mpsc, task::JoinHandle};
 use crate::retry;
 
 const KEYS: usize = 200;
+/// Keys that almost all writes are of: deletions of the others last long enough to be cleaned up.
+const BUSY_KEYS: usize = 20;
+/// One write in so many is of any key.
+const OTHERS_EVERY: u32 = 32;
 /// One write in so many is a deletion.
-const DELETIONS_EVERY: u32 = 5;
+const DELETIONS_EVERY: u32 = 4;
 const VALUE_BYTES: usize = 1_000;
 const BATCH_BYTES: usize = 16 << 10;
-/// Sent records whose delivery is not looked at yet.
-const DELIVERIES_MAX: usize = 1_024;
+/// Sent records whose delivery is not looked at yet: so few that flushes keep the writer from leaving
+/// compaction behind.
+const DELIVERIES_MAX: usize = 32;
 /// How long a record may take over restarts.
 const DELIVERY_TIMEOUT: Duration = Duration::from_secs(60);
 /// How often a paused writer looks whether it may go on.
@@ -128,21 +133,34 @@ impl CompactedTopic {
         lock(&self.shared).acknowledged
     }
 
-    /// Stops writing until everything is acknowledged, reads the whole topic, which may be compacted
-    /// meanwhile, checks every key, and goes on writing.
+    /// Reads the whole topic, which may be compacted meanwhile, and checks every key. Nothing is written
+    /// in that time.
     ///
     /// # Errors
     /// What is wrong with a key; when the daemon takes no record, or cannot be read.
-    pub async fn check(&self, client: &Client) -> Result<Found> {
+    pub async fn check(&mut self, client: &Client) -> Result<Found> {
+        self.pause().await?;
+        let found = self.read(client).await?;
+        lock(&self.shared).is_paused = false;
+        Ok(found)
+    }
+
+    /// Stops writing until the next check, and waits until everything is acknowledged.
+    ///
+    /// # Errors
+    /// When the daemon takes no record.
+    pub async fn pause(&mut self) -> Result<()> {
+        if self.writer.is_finished() || self.collector.is_finished() {
+            (&mut self.collector).await?.context("deliveries")?;
+            (&mut self.writer).await?.context("writing")?;
+            bail!("the writer ended early");
+        }
         lock(&self.shared).is_paused = true;
         retry::until_async("every write is acknowledged", DELIVERY_TIMEOUT, || async {
             let progress = lock(&self.shared);
             (progress.acknowledged == progress.sent).then_some(())
         })
-        .await?;
-        let found = self.read(client).await?;
-        lock(&self.shared).is_paused = false;
-        Ok(found)
+        .await
     }
 
     /// Ends the writer.
@@ -243,8 +261,12 @@ fn next_write(shared: &Mutex<Progress>, rng: &mut StdRng) -> Option<Write> {
     if progress.is_paused {
         return None;
     }
+    let keys = match rng.random_ratio(1, OTHERS_EVERY) {
+        true => KEYS,
+        false => BUSY_KEYS,
+    };
     let write = Write {
-        key: rng.random_range(0..KEYS),
+        key: rng.random_range(0..keys),
         number: progress.sent,
         is_deletion: rng.random_ratio(1, DELETIONS_EVERY),
     };

@@ -120,6 +120,12 @@ pub enum AppendError {
         /// Which rule, with expected and found values.
         reason: String,
     },
+    /// A record of a compacted topic has no key.
+    #[error("record {index} of the batch has no key, a compacted topic needs one")]
+    NoKey {
+        /// Its place in the batch, from 0.
+        index: usize,
+    },
     /// The batch is compressed with a codec that this broker does not know.
     #[error("record batch is compressed with {codec}, which is not supported")]
     UnsupportedCompression {
@@ -207,7 +213,7 @@ impl AppendError {
             Self::Malformed { .. } | Self::Checksum { .. } => ErrorCode::CorruptMessage,
             Self::UnsupportedMagic { .. } => ErrorCode::UnsupportedForMessageFormat,
             Self::TooLarge { .. } => ErrorCode::MessageTooLarge,
-            Self::InvalidRecord { .. } => ErrorCode::InvalidRecord,
+            Self::InvalidRecord { .. } | Self::NoKey { .. } => ErrorCode::InvalidRecord,
             Self::UnsupportedCompression { .. } => ErrorCode::UnsupportedCompressionType,
             Self::Timestamp { .. } | Self::InvalidTimestampType => ErrorCode::InvalidTimestamp,
             Self::OutOfOrderSequence { .. } => ErrorCode::OutOfOrderSequenceNumber,

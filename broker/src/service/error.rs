@@ -255,6 +255,9 @@ fn append_hint(error: &AppendError) -> &'static str {
         AppendError::Malformed { .. } | AppendError::Checksum { .. } => {
             "encode one record batch of format v2, base offset 0, and send its bytes unchanged"
         }
+        AppendError::NoKey { .. } => {
+            "give every record a key, or take compact out of the topic's cleanup.policy"
+        }
         AppendError::UnsupportedMagic { .. } => "encode record batches of format v2",
         AppendError::TooLarge { .. } => {
             "send smaller batches, or raise it: millstream topics alter --config max.message.bytes=N"

