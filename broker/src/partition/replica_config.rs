@@ -121,7 +121,12 @@ mod tests {
 
     #[test]
     fn kafkas_defaults_become_the_logs_defaults() {
-        assert_eq!(*config(&[]).log, LogConfig::default());
+        let expected = LogConfig {
+            // There is no transaction coordinator yet.
+            accepts_transactions: false,
+            ..LogConfig::default()
+        };
+        assert_eq!(*config(&[]).log, expected);
     }
 
     #[test]
