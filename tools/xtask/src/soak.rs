@@ -55,6 +55,7 @@ const SOAKS: &[Soak] = &[
         filter: "group_flights::",
         variable: "MILLSTREAM_GROUP_FLIGHTS",
         length: Length::Input,
+        daemon: Build::Ci,
     },
     Soak {
         name: "rebalances",
@@ -63,6 +64,7 @@ const SOAKS: &[Soak] = &[
         filter: "group_churn::group_churn",
         variable: "MILLSTREAM_REBALANCES",
         length: Length::Count("2000"),
+        daemon: Build::Ci,
     },
     Soak {
         name: "kills",
