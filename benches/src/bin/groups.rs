@@ -14,6 +14,7 @@ use hdrhistogram::Histogram;
 use millstream::{Client, NewTopic};
 use millstream_benches::{
     daemon::Daemon,
+    floor::Floor,
     report::{self, Percentiles},
     targets::{Figure, Targets},
 };
@@ -26,6 +27,12 @@ use tonic::{
 };
 
 const TOPIC: &str = "groups";
+const OFFSETS_TOPIC: &str = "__consumer_offsets";
+/// The broker's `log.flush_threads`.
+const FLUSH_THREADS: usize = 8;
+/// The least that a disk writes.
+const WRITE_BYTES: usize = 4096;
+const FLOOR_TIME: Duration = Duration::from_secs(2);
 /// How long the groups may take to be there before the benchmark gives up.
 const LOAD_TIMEOUT: Duration = Duration::from_secs(60);
 /// Pause between two looks whether they are.
@@ -73,6 +80,7 @@ fn main() -> Result<()> {
     daemon.kill()?;
     let (daemon, replay) = restart(&args.daemon, &data_dir, &runtime, args.groups)?;
     let own_bytes = daemon.usage()?.own_bytes;
+    let ceiling = runtime.block_on(ceiling(&daemon, &args))?;
     let rate = runtime.block_on(commit_rate(&daemon, &topic_id, &args))?;
     println!(
         "own memory {:.1} MiB after it",
@@ -100,7 +108,7 @@ fn main() -> Result<()> {
         value: rate,
         unit: "commits/s",
     };
-    targets.at_least(rate, COMMITS_PER_SECOND, f64::INFINITY);
+    targets.at_least(rate, COMMITS_PER_SECOND, ceiling);
     targets.finish(args.assert)
 }
 
@@ -176,6 +184,25 @@ async fn fill(daemon: &Daemon, args: &Args) -> Result<Bytes> {
         started.elapsed().as_secs_f64()
     );
     Ok(topic_id)
+}
+
+/// What the disk allows: bare rounds of write and flush, as many at a time as the broker flushes files,
+/// each of which makes the commits durable that wait in one partition of the offsets topic.
+async fn ceiling(daemon: &Daemon, args: &Args) -> Result<f64> {
+    let client = Client::connect(&daemon.address()).await?;
+    let described = client
+        .admin()
+        .describe_topics(&[OFFSETS_TOPIC], false)
+        .await?;
+    let (_, topic) = described.into_iter().next().context("one result a topic")?;
+    let each = args.connections as f64 / topic?.partitions.len() as f64;
+    let floor = Floor {
+        size: WRITE_BYTES,
+        files: FLUSH_THREADS,
+        rate: None,
+        time: FLOOR_TIME,
+    };
+    Ok(floor.measure(&args.dir)?.per_s() * each.max(1.0))
 }
 
 /// Every connection commits one partition after the other; commits per second.
