@@ -7,7 +7,7 @@ use std::{
     path::Path,
     sync::{
         Arc,
-        atomic::{AtomicBool, AtomicU64, Ordering},
+        atomic::{AtomicBool, Ordering},
     },
     time::{Duration, Instant},
 };
@@ -233,10 +233,10 @@ async fn set_dirty_ratio(client: &Client, ratio: &str) -> Result<()> {
 /// Waits for one pass to end; returns the most memory that the daemon had.
 async fn compact(daemon: &Daemon, client: &Client, within: Duration) -> Result<u64> {
     set_dirty_ratio(client, "0").await?;
-    let memory_kib = AtomicU64::new(0);
+    let mut memory_kib = 0;
     let start = Instant::now();
     loop {
-        memory_kib.fetch_max(daemon.memory_kib()?, Ordering::Relaxed);
+        memory_kib = memory_kib.max(daemon.memory_kib()?);
         if metric(daemon, "millstream_compactions_total") >= Some(1.0) {
             break;
         }
@@ -245,7 +245,7 @@ async fn compact(daemon: &Daemon, client: &Client, within: Duration) -> Result<u
     }
     // What was written meanwhile waits.
     set_dirty_ratio(client, "1").await?;
-    Ok(memory_kib.into_inner() << 10)
+    Ok(memory_kib << 10)
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

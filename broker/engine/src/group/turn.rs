@@ -7,7 +7,7 @@ use millstream_proto::group_record::{GroupRecord, MemberKey};
 
 use super::{
     Action, Config, MemberRef, Now, Outcome, Refusal, Reply, Ticket, Topics,
-    consumer::ConsumerGroup,
+    consumer::{ConsumerGroup, Member},
     state::{Group, Kind},
 };
 
@@ -76,6 +76,29 @@ impl Turn<'_> {
         (!self.has_room).then_some(Refusal::TooManyGroups {
             max: self.config.groups_max,
         })
+    }
+
+    /// The member, where it is one and does not say a static name that is another's.
+    pub(super) fn known_member(
+        &self,
+        member_id: &Arc<str>,
+        instance_id: Option<&str>,
+    ) -> Result<&Member, Refusal> {
+        let Kind::Consumer(group) = &self.group.kind else {
+            return Err(self.unknown_member(member_id));
+        };
+        if let Some(instance_id) = instance_id
+            && let Some((holder, _)) = group.member_of_instance(instance_id)
+            && holder != member_id
+        {
+            return Err(Refusal::FencedInstance {
+                group_id: Arc::clone(&self.group_id),
+                instance_id: instance_id.to_owned(),
+                member_id: Arc::clone(holder),
+            });
+        }
+        let member = group.members.get(member_id);
+        member.ok_or_else(|| self.unknown_member(member_id))
     }
 
     pub(super) fn unknown_member(&self, member_id: &Arc<str>) -> Refusal {

@@ -60,7 +60,7 @@ pub(super) fn prepare(
     if !stamped && !header.is_control() {
         check_timestamp(&header, config, context.now_ms)?;
     }
-    let mut bytes = decoded(batch, &header, config)?;
+    let mut bytes = decoded(batch, &header, config, context.origin)?;
     let log_append_time = stamped.then_some(context.now_ms);
     if let Some(now_ms) = log_append_time {
         patch::log_append_time(&mut bytes, now_ms).map_err(malformed)?;
@@ -192,17 +192,19 @@ fn check_timestamp(
     Ok(())
 }
 
-/// Decodes the records where the topic asks for it; else only makes the buffer our own.
+/// Decodes the records where the topic asks for it; else only makes the buffer our own. What a
+/// coordinator writes has keys.
 fn decoded(
     batch: Bytes,
     header: &BatchHeader,
     config: &LogConfig,
+    origin: Origin,
 ) -> Result<BytesMut, AppendError> {
     let codec = match config.compression {
         CompressionPolicy::Fixed(codec) if codec != header.compression() => Some(codec),
         _ => None,
     };
-    let needs_keys = config.cleanup_compact && !header.is_control();
+    let needs_keys = config.cleanup_compact && !header.is_control() && origin == Origin::Client;
     if header.is_control() || (codec.is_none() && !needs_keys) {
         // Ours alone when the caller gave the only handle away; else a copy.
         return Ok(batch

@@ -4,7 +4,7 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     io::{BufRead, BufReader},
     process::{Child, ChildStdout, Command, Stdio},
-    sync::mpsc::{self, Receiver, Sender},
+    sync::mpsc::{self, Receiver, SyncSender},
     thread,
     time::{Duration, Instant},
 };
@@ -20,6 +20,8 @@ pub(super) const MEMBERS: usize = 3;
 /// How long the group may take to settle, to read, or to commit.
 const WAIT_MAX: Duration = Duration::from_secs(30);
 const POLL: Duration = Duration::from_millis(50);
+/// Records that members have printed and nobody has counted yet.
+const RECORDS_WAITING_MAX: usize = 1_024;
 
 /// Member processes. Dropping them kills them.
 pub(super) struct Members<'a> {
@@ -54,7 +56,7 @@ impl<'a> Members<'a> {
     /// # Errors
     /// When one cannot be started, or the group does not settle.
     pub(super) fn start(cli: &'a Cli<'a>, topic: &str, group: &'a str) -> Result<Self> {
-        let (sender, records) = mpsc::channel();
+        let (sender, records) = mpsc::sync_channel(RECORDS_WAITING_MAX);
         let mut members = Self {
             cli,
             group,
@@ -158,7 +160,7 @@ impl Drop for Members<'_> {
     }
 }
 
-fn read(member: usize, output: ChildStdout, records: &Sender<Result<(usize, Consumed)>>) {
+fn read(member: usize, output: ChildStdout, records: &SyncSender<Result<(usize, Consumed)>>) {
     for line in BufReader::new(output).lines() {
         let record = line.map_err(anyhow::Error::from).and_then(|line| {
             serde_json::from_str(&line).with_context(|| format!("consume printed no JSON: {line}"))

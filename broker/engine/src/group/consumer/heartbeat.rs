@@ -62,22 +62,7 @@ fn beat(turn: &mut Turn<'_>, heartbeat: &Heartbeat) -> Result<Alive, Refusal> {
 /// was told to give up.
 fn check_epoch(turn: &mut Turn<'_>, heartbeat: &Heartbeat) -> Result<(), Refusal> {
     let member_id = &heartbeat.member.member_id;
-    let unknown = turn.unknown_member(member_id);
-    let group_id = Arc::clone(&turn.group_id);
-    let Some(group) = turn.consumers() else {
-        return Err(unknown);
-    };
-    if let Some(instance_id) = &heartbeat.instance_id
-        && let Some((holder, _)) = group.member_of_instance(instance_id)
-        && holder != member_id
-    {
-        return Err(Refusal::FencedInstance {
-            group_id,
-            instance_id: instance_id.clone(),
-            member_id: Arc::clone(holder),
-        });
-    }
-    let member = group.members.get(member_id).ok_or(unknown)?;
+    let member = turn.known_member(member_id, heartbeat.instance_id.as_deref())?;
     let owned = heartbeat.owned.as_ref().map(|owned| &owned.partitions);
     let is_in_time = heartbeat.member_epoch == member.epoch()
         && owned.is_none_or(|owned| member.current.covers(owned, heartbeat.member_epoch));

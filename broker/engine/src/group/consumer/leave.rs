@@ -20,22 +20,7 @@ pub(in crate::group) fn leave(turn: &mut Turn<'_>, ticket: Ticket, leave: &Leave
 
 fn go(turn: &mut Turn<'_>, leave: &Leave) -> Result<i32, Refusal> {
     let member_id = &leave.member.member_id;
-    let unknown = turn.unknown_member(member_id);
-    let group_id = Arc::clone(&turn.group_id);
-    let Some(group) = turn.consumers() else {
-        return Err(unknown);
-    };
-    if let Some(instance_id) = &leave.instance_id
-        && let Some((holder, _)) = group.member_of_instance(instance_id)
-        && holder != member_id
-    {
-        return Err(Refusal::FencedInstance {
-            group_id,
-            instance_id: instance_id.clone(),
-            member_id: Arc::clone(holder),
-        });
-    }
-    let member = group.members.get(member_id).ok_or(unknown)?;
+    let member = turn.known_member(member_id, leave.instance_id.as_deref())?;
     if leave.keeps_partitions {
         if member.instance_id().is_none() {
             return Err(Refusal::Invalid(

@@ -162,6 +162,7 @@ impl Member {
         self.said.as_ref()
     }
 
+    /// Name of a static member.
     pub(super) fn instance_id(&self) -> Option<&str> {
         self.said.as_ref()?.instance_id.as_deref()
     }

@@ -170,7 +170,7 @@ impl ConsumerGroup {
     }
 
     /// The member that a static name belongs to.
-    fn member_of_instance(&self, instance_id: &str) -> Option<(&Arc<str>, &Member)> {
+    pub(super) fn member_of_instance(&self, instance_id: &str) -> Option<(&Arc<str>, &Member)> {
         self.members
             .iter()
             .find(|(_, member)| member.instance_id() == Some(instance_id))
