@@ -25,6 +25,7 @@ mod map_faults;
 mod metrics;
 mod packaging;
 mod power_loss;
+mod replaced_files;
 mod retry;
 mod streams;
 mod torn_tails;

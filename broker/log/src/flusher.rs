@@ -3,6 +3,10 @@
 //! A partition is in the queue at most once. Requests that arrive while it is being flushed join the
 //! next flush of it, however many they are, so throughput does not fall with the number of waiters.
 //!
+//! How many threads work at once follows the disk: flushes that take no time only take processors from
+//! each other and from those who append, and cover less each; flushes that wait for a slow disk go on
+//! beside each other.
+//!
 //! ```text
 //!   idle --request--> queued --a thread takes it--> running --done--> idle
 //!                                                     | request
@@ -19,6 +23,7 @@ use std::{
         atomic::{AtomicU8, Ordering},
     },
     thread::{self, JoinHandle},
+    time::{Duration, Instant},
 };
 
 use crate::partition::PartitionLog;
@@ -27,6 +32,11 @@ const IDLE: u8 = 0;
 const QUEUED: u8 = 1;
 const RUNNING: u8 = 2;
 const AGAIN: u8 = 3;
+
+/// What a flush takes on average for another thread per processor to pay.
+const THREADS_PER_TIME: Duration = Duration::from_millis(1);
+/// Weight of the latest flush in that average: one in so many.
+const AVERAGE_OVER: u32 = 8;
 
 /// Where a partition is in the flusher's queue.
 #[derive(Debug, Default)]
@@ -61,6 +71,7 @@ impl FlushTicket {
 #[derive(Debug)]
 pub(crate) struct Flusher {
     threads_max: usize,
+    processors: usize,
     queue: Mutex<Queue>,
     arrived: Condvar,
 }
@@ -69,8 +80,21 @@ pub(crate) struct Flusher {
 struct Queue {
     pending: VecDeque<Weak<PartitionLog>>,
     threads: Vec<JoinHandle<()>>,
+    /// Threads that flush now.
+    running: usize,
     waiting: usize,
+    /// What a flush takes, averaged over the latest.
+    flush_time: Duration,
     stopped: bool,
+}
+
+impl Queue {
+    /// Whether one more thread may flush.
+    fn has_turn(&self, processors: usize) -> bool {
+        let by_time = self.flush_time.as_micros() / THREADS_PER_TIME.as_micros();
+        let beside = usize::try_from(by_time).unwrap_or(usize::MAX);
+        self.stopped || self.running < processors.saturating_mul(beside.saturating_add(1))
+    }
 }
 
 impl Flusher {
@@ -78,6 +102,7 @@ impl Flusher {
     pub(crate) fn new(threads_max: usize) -> Arc<Self> {
         Arc::new(Self {
             threads_max,
+            processors: thread::available_parallelism().map_or(1, usize::from),
             queue: Mutex::default(),
             arrived: Condvar::new(),
         })
@@ -96,6 +121,14 @@ impl Flusher {
             return;
         }
         queue.pending.push_back(log);
+        self.put_to_work(&mut queue);
+    }
+
+    /// Wakes or starts a thread when it would find work and have its turn.
+    fn put_to_work(self: &Arc<Self>, queue: &mut Queue) {
+        if !queue.has_turn(self.processors) {
+            return;
+        }
         if queue.pending.len() > queue.waiting && queue.threads.len() < self.threads_max {
             let flusher = Arc::clone(self);
             let name = format!("log-flush-{}", queue.threads.len());
@@ -104,10 +137,9 @@ impl Flusher {
                 .spawn(move || flusher.run())
             {
                 Ok(thread) => queue.threads.push(thread),
-                Err(error) => self.report_no_thread(&queue, &error),
+                Err(error) => self.report_no_thread(queue, &error),
             }
         }
-        drop(queue);
         self.arrived.notify_one();
     }
 
@@ -120,21 +152,33 @@ impl Flusher {
 
     fn run(self: Arc<Self>) {
         while let Some(log) = self.next() {
-            let Some(log) = log.upgrade() else { continue };
-            log.flush_ticket().start();
-            // A failure took the partition offline, which its observer was told; so does the lock that
-            // a panic poisons.
-            let _ = panic::catch_unwind(AssertUnwindSafe(|| log.flush()));
-            if log.flush_ticket().finish() {
-                self.enqueue(log.weak());
-            }
+            let began = Instant::now();
+            let again = log.upgrade().and_then(|log| flush(&log));
+            self.finish(again, began.elapsed());
         }
+    }
+
+    /// Gives the turn back that [`Flusher::next`] took; the caller goes on with what is queued.
+    fn finish(self: &Arc<Self>, again: Option<Weak<PartitionLog>>, took: Duration) {
+        let mut queue = self.lock();
+        queue.flush_time = (queue.flush_time * (AVERAGE_OVER - 1) + took) / AVERAGE_OVER;
+        if let Some(log) = again.filter(|_| !queue.stopped) {
+            queue.pending.push_back(log);
+        }
+        // The first is for this thread, whose own turn counts still.
+        if queue.pending.len() > 1 {
+            self.put_to_work(&mut queue);
+        }
+        queue.running -= 1;
     }
 
     fn next(&self) -> Option<Weak<PartitionLog>> {
         let mut queue = self.lock();
         loop {
-            if let Some(log) = queue.pending.pop_front() {
+            if queue.has_turn(self.processors)
+                && let Some(log) = queue.pending.pop_front()
+            {
+                queue.running += 1;
                 return Some(log);
             }
             if queue.stopped {
@@ -170,9 +214,35 @@ impl Flusher {
     }
 }
 
+/// Flushes a partition; returns it when it must be flushed again.
+fn flush(log: &Arc<PartitionLog>) -> Option<Weak<PartitionLog>> {
+    log.flush_ticket().start();
+    // A failure took the partition offline, which its observer was told; so does the lock that a panic
+    // poisons.
+    let _ = panic::catch_unwind(AssertUnwindSafe(|| log.flush()));
+    log.flush_ticket().finish().then(|| log.weak())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn slow_flushes_go_on_beside_each_other_and_fast_ones_do_not() {
+        let mut queue = Queue {
+            running: 2,
+            ..Queue::default()
+        };
+        assert!(!queue.has_turn(2));
+        queue.flush_time = Duration::from_micros(900);
+        assert!(!queue.has_turn(2));
+        queue.flush_time = Duration::from_millis(3);
+        assert!(queue.has_turn(2));
+        queue.running = 8;
+        assert!(!queue.has_turn(2));
+        queue.stopped = true;
+        assert!(queue.has_turn(2));
+    }
 
     #[test]
     fn a_partition_is_queued_at_most_once() {

@@ -42,6 +42,7 @@ pub mod partition;
 
 mod background;
 mod flusher;
+mod replaced;
 mod reserve;
 mod resources;
 mod segment;

@@ -270,7 +270,7 @@ async fn a_steady_producer_hardly_notices_a_pass_of_bounded_memory() -> Result<(
     // Warm, then as long without compaction as a pass takes at its default rate.
     let pass_estimate = Duration::from_secs(2 * bytes / (128 << 20))
         .clamp(Duration::from_secs(5), Duration::from_secs(60));
-    time::sleep(Duration::from_secs(2)).await;
+    time::sleep(Duration::from_secs(8)).await;
     let calm_from = Instant::now();
     time::sleep(pass_estimate).await;
     let memory_before = daemon.memory_kib()? << 10;

@@ -1,7 +1,6 @@
 //! Checks that a segment's file is the one its manifest entry was written for, before it is read.
 //!
-//! Every batch of a segment of another partition is valid, and so is every batch of an older copy of
-//! the same segment; only the CRC of the whole file tells. It is compared once per start, when a read
+//! The CRC of the whole file tells ([`crate::replaced`]). It is compared once per start, when a read
 //! first reaches the segment's file, so a start costs nothing; what this process wrote is not
 //! compared at all.
 
@@ -10,13 +9,11 @@ use std::{
     sync::{Arc, MutexGuard, PoisonError},
 };
 
-use millstream_proto::record::BatchIter;
-
 use crate::{
     error::StorageError,
     manifest::{self, ManifestEntry},
+    replaced,
     segment::{Segment, Source},
-    walk::{self, Continuity, Walk},
 };
 
 use super::{PartitionLog, view::View};
@@ -66,52 +63,18 @@ impl PartitionLog {
         entry: &ManifestEntry,
     ) -> Result<Option<String>, StorageError> {
         let found = checksum(segment, source, entry.meta.size_bytes)?;
-        match entry.mismatch(found) {
-            Some(reason) if !self.is_damaged(segment, source, view)? => Ok(Some(reason)),
-            _ => Ok(None),
+        if found == entry.checksums.log {
+            return Ok(None);
         }
-    }
-
-    /// Whether a batch of the segment would be refused by itself.
-    fn is_damaged(
-        &self,
-        segment: &Arc<Segment>,
-        source: &Source,
-        view: &View,
-    ) -> Result<bool, StorageError> {
-        let path = segment.log_path();
-        let mut walk = Walk::new(source.clone(), path.clone(), 0, segment.size_bytes());
-        let mut continuity = Continuity {
-            expected: Some(segment.base_offset()),
+        let known = replaced::Known {
+            entry,
+            epochs: &view.epochs,
             compacted_below: view.compacted_below,
-            end: Some(segment.end_offset()),
         };
-        let is_corrupt = |error: StorageError| match error {
-            StorageError::Corrupt { .. } => Ok(true),
-            other => Err(other),
-        };
-        loop {
-            let batch = match walk.next() {
-                Ok(None) => return Ok(false),
-                Ok(Some(batch)) => batch,
-                Err(error) => return is_corrupt(error),
-            };
-            let epoch = view.epochs.epoch_at(batch.header.base_offset());
-            if continuity.check(&batch.header, epoch).is_err() {
-                return Ok(true);
-            }
-            let bytes = match walk::copy(source, &path, &(batch.position..batch.end())) {
-                Ok(bytes) => bytes,
-                Err(error) => return is_corrupt(error),
-            };
-            let is_valid = matches!(
-                BatchIter::new(&bytes).next(),
-                Some(Ok(batch)) if batch.verify_crc().is_ok()
-            );
-            if !is_valid {
-                return Ok(true);
-            }
-        }
+        segment
+            .open_file()
+            .and_then(|file| replaced::mismatch(&*file, &known, found))
+            .map_err(|error| self.read_failed(&segment.log_path(), error))
     }
 }
 

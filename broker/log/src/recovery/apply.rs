@@ -25,6 +25,7 @@ use crate::{
     io::{LogFile, LogIo, OpenMode},
     layout::{FileKind, MANIFEST},
     log_start,
+    manifest::ManifestEntry,
     segment_meta::SegmentMeta,
 };
 
@@ -119,18 +120,29 @@ impl Disk<'_> {
             .map_err(io_error("store log start in", self.dir))
     }
 
-    /// Takes out of the manifest what is not used as it stands there.
+    /// Takes out of the manifest what is not used as it stands there. What was the active segment of a
+    /// clean stop and is used as such is sealed by the one that follows it.
     fn forget_changed(
         &self,
         inventory: &mut Inventory,
         plan: &[PlannedSegment],
     ) -> Result<(), RecoveryError> {
-        let before = inventory.manifest.entries().len();
-        inventory.manifest.retain(|entry| {
-            plan.iter()
-                .any(|segment| segment.walked.is_none() && segment.meta == entry.meta)
-        });
-        if inventory.manifest.entries().len() == before {
+        let before = inventory.manifest.entries().to_vec();
+        let last = plan.last().map(|segment| segment.meta.base_offset);
+        let unwalked = plan.iter().filter(|segment| segment.walked.is_none());
+        let metas: Vec<SegmentMeta> = unwalked.map(|segment| segment.meta).collect();
+        inventory
+            .manifest
+            .retain(|entry| metas.contains(&entry.meta));
+        for entry in before.iter().filter(|entry| !entry.sealed) {
+            if metas.contains(&entry.meta) && Some(entry.meta.base_offset) < last {
+                let sealed = true;
+                inventory
+                    .manifest
+                    .insert(ManifestEntry { sealed, ..*entry });
+            }
+        }
+        if inventory.manifest.entries() == before {
             return Ok(());
         }
         inventory

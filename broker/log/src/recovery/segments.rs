@@ -1,6 +1,6 @@
 //! [`decide`]: which segments there shall be, from the inventory and one walk.
 
-use std::{collections::BTreeSet, path::Path};
+use std::{collections::BTreeMap, path::Path};
 
 use millstream_proto::Offset;
 
@@ -13,10 +13,12 @@ use super::{
 };
 use crate::{
     config::Durability,
-    io::LogIo,
+    epoch::EpochHistory,
+    io::{LogIo, OpenMode},
     layout::FileKind,
-    manifest::Manifest,
+    manifest::{Manifest, ManifestEntry},
     producer::{ProducerState, sidecar, snapshot},
+    replaced,
 };
 
 /// What recovery will do.
@@ -37,10 +39,10 @@ pub(super) fn decide(
 ) -> Result<Decided, RecoveryError> {
     let logs = own_logs(inventory);
     let log_start = expected_start(inventory, &logs);
-    let vouched = vouched(io, dir, inventory, &logs)?;
+    let unwalked = unwalked(io, dir, inventory, &logs, input)?;
     let first_walked = logs
         .iter()
-        .find(|base| !vouched.contains(base))
+        .find(|base| !unwalked.contains_key(base))
         .copied()
         .unwrap_or(Offset::MAX);
     let (producers, producers_from) = load_producers(
@@ -66,7 +68,7 @@ pub(super) fn decide(
         is_cut: false,
     };
     walk.found.next_offset = log_start;
-    walk_all(&mut walk, inventory, &logs, &vouched)?;
+    walk_all(&mut walk, inventory, &logs, &unwalked)?;
     end_log(&mut walk, inventory, log_start);
     Ok(Decided {
         plan: walk.plan,
@@ -154,18 +156,30 @@ fn expected_start(inventory: &Inventory, logs: &[Offset]) -> Offset {
     inventory.log_start.unwrap_or(first)
 }
 
-/// Base offsets of the segments that need no look: sealed, as long as they should be, and followed
-/// by the next.
-fn vouched(
+/// What is decided about a segment by its manifest entry alone.
+#[derive(Debug)]
+enum Unwalked {
+    /// Sealed, and as long as it should be.
+    Vouched,
+    /// Its file, of this length, is another one.
+    Replaced { length: u64, reason: String },
+}
+
+/// The segments whose batches decide nothing, by base offset. A file that is shorter than the sealed
+/// one, and the active one of a clean stop, may be of another partition: then it is refused whole, and
+/// walked otherwise.
+fn unwalked(
     io: &dyn LogIo,
     dir: &Path,
     inventory: &Inventory,
     logs: &[Offset],
-) -> Result<BTreeSet<Offset>, RecoveryError> {
-    let mut vouched = BTreeSet::new();
+    input: &RecoveryInput,
+) -> Result<BTreeMap<Offset, Unwalked>, RecoveryError> {
+    let mut unwalked = BTreeMap::new();
+    let is_final = |entry: &&ManifestEntry| entry.sealed || matches!(input.boot, Boot::Clean(_));
     let next_bases = logs.iter().skip(1).map(Some).chain([None]);
     for (base, next) in logs.iter().zip(next_bases) {
-        let Some(entry) = inventory.manifest.get(*base).filter(|entry| entry.sealed) else {
+        let Some(entry) = inventory.manifest.get(*base).filter(is_final) else {
             continue;
         };
         let end = entry.meta.end_offset();
@@ -179,19 +193,41 @@ fn vouched(
             }
         }
         let path = FileKind::Log.path(dir, *base);
-        let found = io.metadata(&path).map_err(io_error("stat", &path))?;
-        if found.len >= entry.meta.size_bytes {
-            vouched.insert(*base);
+        let length = io.metadata(&path).map_err(io_error("stat", &path))?.len;
+        if entry.sealed && length >= entry.meta.size_bytes {
+            unwalked.insert(*base, Unwalked::Vouched);
+        } else if let Some(reason) = replaced_reason(io, &path, inventory, entry)? {
+            unwalked.insert(*base, Unwalked::Replaced { length, reason });
         }
     }
-    Ok(vouched)
+    Ok(unwalked)
+}
+
+fn replaced_reason(
+    io: &dyn LogIo,
+    path: &Path,
+    inventory: &Inventory,
+    entry: &ManifestEntry,
+) -> Result<Option<String>, RecoveryError> {
+    let unknown = EpochHistory::default();
+    let known = replaced::Known {
+        entry,
+        epochs: match inventory.epochs_trusted {
+            true => &inventory.epochs,
+            false => &unknown,
+        },
+        compacted_below: inventory.manifest.compacted_below(),
+    };
+    io.open(path, OpenMode::Read)
+        .and_then(|file| replaced::reason(&*file, &known))
+        .map_err(io_error("read", path))
 }
 
 fn walk_all(
     walk: &mut Walk<'_>,
     inventory: &Inventory,
     logs: &[Offset],
-    vouched: &BTreeSet<Offset>,
+    unwalked: &BTreeMap<Offset, Unwalked>,
 ) -> Result<(), RecoveryError> {
     for (index, base) in logs.iter().enumerate() {
         let is_gap = *base > walk.found.next_offset;
@@ -222,13 +258,10 @@ fn walk_all(
                 "segment is missing".to_owned(),
             );
         }
-        match inventory.manifest.get(*base) {
-            Some(entry) if vouched.contains(base) => {
-                if entry.meta.end_offset() > walk.rules.producers_from {
-                    walk.replay_only(entry.meta)?;
-                }
-                walk.plan.push(PlannedSegment::vouched(entry.meta));
-                walk.found.next_offset = entry.meta.end_offset();
+        match (inventory.manifest.get(*base), unwalked.get(base)) {
+            (Some(entry), Some(Unwalked::Vouched)) => walk.vouched(&entry.meta)?,
+            (Some(entry), Some(Unwalked::Replaced { length, reason })) => {
+                walk.replaced(&entry.meta, *length, reason);
             }
             _ => walk.segment(WalkedFile {
                 base_offset: *base,

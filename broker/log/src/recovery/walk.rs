@@ -339,8 +339,26 @@ impl Walk<'_> {
         Ok(())
     }
 
+    /// Plans a segment that the manifest vouches for.
+    pub(super) fn vouched(&mut self, meta: &SegmentMeta) -> Result<(), RecoveryError> {
+        if meta.end_offset() > self.rules.producers_from {
+            self.replay_only(meta)?;
+        }
+        self.plan.push(PlannedSegment::vouched(*meta));
+        self.found.next_offset = meta.end_offset();
+        Ok(())
+    }
+
+    /// Plans a segment whose file is another one: it stays as it is, and nothing of it is believed.
+    pub(super) fn replaced(&mut self, meta: &SegmentMeta, length: u64, reason: &str) {
+        let path = FileKind::Log.path(self.dir, meta.base_offset);
+        let offsets = meta.base_offset..meta.end_offset();
+        self.corrupt(&path, offsets, 0..length, reason.to_owned());
+        self.plan.push(PlannedSegment::vouched(*meta));
+    }
+
     /// Goes over the headers of a segment that the manifest vouches for, for the producers' sake.
-    pub(super) fn replay_only(&mut self, meta: SegmentMeta) -> Result<(), RecoveryError> {
+    fn replay_only(&mut self, meta: &SegmentMeta) -> Result<(), RecoveryError> {
         let path = FileKind::Log.path(self.dir, meta.base_offset);
         let log = self
             .io
