@@ -44,18 +44,18 @@ impl Daemon {
     /// # Errors
     /// The daemon ended or was not ready in two minutes; its log is beside the data directory.
     pub fn start(binary: &Path, data_dir: &Path, settings: &[&str]) -> Result<Self> {
-        let (native_port, http_port) = (free_port()?, free_port()?);
+        let (native_port, kafka_port, http_port) = (free_port()?, free_port()?, free_port()?);
         let log = fs::File::create(data_dir.with_extension("log"))?;
         let mut command = Command::new(binary);
         command.arg("--data-dir").arg(data_dir);
-        command.args([
-            "--set",
-            &format!("listeners.native_address=127.0.0.1:{native_port}"),
-        ]);
-        command.args([
-            "--set",
-            &format!("listeners.http_address=127.0.0.1:{http_port}"),
-        ]);
+        for (listener, port) in [
+            ("native", native_port),
+            ("kafka", kafka_port),
+            ("http", http_port),
+        ] {
+            let address = format!("listeners.{listener}_address=127.0.0.1:{port}");
+            command.args(["--set", &address]);
+        }
         for setting in settings {
             command.args(["--set", setting]);
         }

@@ -61,7 +61,7 @@ fn unit_command(unit: &BTreeMap<String, String>, data_dir: &Path) -> Result<Comm
         };
         command.arg(format!("{flag}={}", value.display()));
     }
-    for listener in ["native", "http"] {
+    for listener in ["native", "kafka", "http"] {
         let port = port::free()?;
         command.arg(format!(
             "--set=listeners.{listener}_address=127.0.0.1:{port}"
@@ -190,11 +190,12 @@ fn the_images_command_and_environment_are_the_daemons() -> Result<()> {
     for line in [
         "data_dir = \"/var/lib/millstream\"",
         "listeners.native_address = \"0.0.0.0:9192\"",
+        "listeners.kafka_address = \"0.0.0.0:9092\"",
         "listeners.http_address = \"0.0.0.0:9292\"",
     ] {
         ensure!(printed.contains(line), "{line} in {printed}");
     }
-    assert_eq!(last("EXPOSE")?, "9192 9292");
+    assert_eq!(last("EXPOSE")?, "9092 9192 9292");
     let user = last("USER")?;
     let id: u32 = user.split(':').next().context("a user")?.parse()?;
     ensure!(id > 0, "it runs as root");

@@ -109,6 +109,7 @@ impl DaemonOptions {
             .unwrap_or_else(|| home.path().join("data"));
         Ok(Daemon {
             native: SocketAddr::from((Ipv4Addr::LOCALHOST, port::free()?)),
+            kafka: SocketAddr::from((Ipv4Addr::LOCALHOST, port::free()?)),
             http: SocketAddr::from((Ipv4Addr::LOCALHOST, port::free()?)),
             options: self,
             data_dir,
@@ -125,6 +126,7 @@ pub struct Daemon {
     data_dir: PathBuf,
     home: TempDir,
     native: SocketAddr,
+    kafka: SocketAddr,
     http: SocketAddr,
     child: Option<Child>,
 }
@@ -142,6 +144,12 @@ impl Daemon {
     #[must_use]
     pub const fn native(&self) -> SocketAddr {
         self.native
+    }
+
+    /// Where Kafka clients are served.
+    #[must_use]
+    pub const fn kafka(&self) -> SocketAddr {
+        self.kafka
     }
 
     /// Where the HTTP listener is.
@@ -215,6 +223,7 @@ impl Daemon {
             .arg("--data-dir")
             .arg(&self.data_dir)
             .arg(format!("--set=listeners.native_address={}", self.native))
+            .arg(format!("--set=listeners.kafka_address={}", self.kafka))
             .arg(format!("--set=listeners.http_address={}", self.http))
             .args(
                 self.options

@@ -18,6 +18,8 @@ const NOT_ZERO: &[&str] = &[
     "limits.fetch_partition_credit_bytes_max",
     "limits.fetch_stream_credit_bytes_max",
     "limits.fetch_stream_partitions_max",
+    "limits.kafka_requests_in_flight_max",
+    "limits.fetch_response_bytes_max",
     "limits.topics_max",
     "limits.partitions_max",
     "limits.partitions_per_topic_max",
@@ -164,18 +166,39 @@ fn groups(config: &Config, problems: &mut Vec<Refusal>) {
 
 fn addresses(config: &Config, problems: &mut Vec<Refusal>) {
     let listeners = &config.listeners;
-    let (native, http) = (&listeners.native_address, &listeners.http_address);
-    if native == http && native.port != 0 {
-        problems.push(Refusal::new(
-            format!("listeners.native_address and listeners.http_address are both {native}"),
-            "give them different ports, by default 9192 and 9292",
-        ));
+    let named = [
+        ("native_address", &listeners.native_address),
+        ("kafka_address", &listeners.kafka_address),
+        ("http_address", &listeners.http_address),
+    ];
+    for (index, (one, address)) in named.iter().enumerate() {
+        for (other, _) in named.iter().skip(index + 1).filter(|(_, a)| a == address) {
+            if address.port != 0 {
+                problems.push(Refusal::new(
+                    format!("listeners.{one} and listeners.{other} are both {address}"),
+                    "give them different ports, by default 9192, 9092 and 9292",
+                ));
+            }
+        }
     }
-    if listeners.native_advertised.is_none() && is_unspecified(native) {
-        problems.push(Refusal::new(
-            format!("listeners.native_address is {native}, which clients cannot connect to"),
-            "set listeners.native_advertised to the name and port that clients use",
-        ));
+    for (name, address, advertised) in [
+        (
+            "native",
+            &listeners.native_address,
+            &listeners.native_advertised,
+        ),
+        (
+            "kafka",
+            &listeners.kafka_address,
+            &listeners.kafka_advertised,
+        ),
+    ] {
+        if advertised.is_none() && is_unspecified(address) {
+            problems.push(Refusal::new(
+                format!("listeners.{name}_address is {address}, which clients cannot connect to"),
+                format!("set listeners.{name}_advertised to the name and port that clients use"),
+            ));
+        }
     }
 }
 

@@ -120,6 +120,10 @@ sections! {
         native_address: HostPort = HostPort::new("127.0.0.1", 9192);
         /// Where clients reach the native API, when that is not native_address.
         native_advertised: Option<HostPort> = None;
+        /// Where Kafka clients are served. Port 0 lets the system choose.
+        kafka_address: HostPort = HostPort::new("127.0.0.1", 9092);
+        /// Where Kafka clients reach it, when that is not kafka_address.
+        kafka_advertised: Option<HostPort> = None;
         /// Where the first page, /live, /ready and /metrics are served over HTTP.
         http_address: HostPort = HostPort::new("127.0.0.1", 9292);
     }
@@ -134,7 +138,7 @@ sections! {
 
     /// Bounds on what clients and topics may take. Each has a metric.
     limits "limits" Limits {
-        /// Connections to the native API at once.
+        /// Connections to the native API and the Kafka listener at once.
         connections_max: u32 = 10_000;
         /// Of these, connections from one address.
         connections_per_address_max: u32 = 5_000;
@@ -156,6 +160,11 @@ sections! {
         fetch_stream_credit_bytes_max: ByteSize = ByteSize::mib(64);
         /// Partitions of one fetch stream.
         fetch_stream_partitions_max: u32 = 10_000;
+        /// Requests of one Kafka connection that are worked on at once; then it is not read until some are
+        /// answered.
+        kafka_requests_in_flight_max: u32 = 64;
+        /// Bytes of one answer to a Kafka fetch request, whatever it asks for.
+        fetch_response_bytes_max: ByteSize = ByteSize::mib(64);
         /// Topics of the cluster.
         topics_max: u32 = 10_000;
         /// Partitions of all topics.
@@ -302,6 +311,8 @@ sections! {
         partitions: u32 = 1;
         /// Replicas of each of its partitions.
         replication_factor: u16 = 1;
+        /// Whether a topic is created when a Kafka client asks for one that does not exist.
+        auto_create: bool = true;
     }
 }
 

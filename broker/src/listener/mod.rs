@@ -1,5 +1,9 @@
 //! Listeners: thin adapters between a protocol and the services. They never import each other.
 
+mod accept;
 pub mod grpc;
 pub mod http;
+pub mod kafka;
 mod watched;
+
+pub use accept::ConnectionCounts;

@@ -3,6 +3,7 @@
 
 use std::{
     io,
+    net::SocketAddr,
     pin::Pin,
     task::{Context, Poll, ready},
     time::Duration,
@@ -45,6 +46,11 @@ impl<P> Watched<P> {
             waiting: None,
             _place: place,
         }
+    }
+
+    /// Whose connection it is; `None` when that is gone.
+    pub(super) fn peer(&self) -> Option<SocketAddr> {
+        self.stream.peer_addr().ok()
     }
 
     /// Takes note of how a read or write went; breaks the connection when it waited too long.

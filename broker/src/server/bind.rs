@@ -20,32 +20,46 @@ const BACKLOG: i32 = 1024;
 #[derive(Debug)]
 pub(super) struct Listeners {
     pub(super) native: TcpListener,
+    pub(super) kafka: TcpListener,
     pub(super) http: TcpListener,
     /// Where clients reach the native one.
     pub(super) advertised: HostPort,
+    /// Where Kafka clients reach theirs.
+    pub(super) kafka_advertised: HostPort,
     pub(super) http_address: SocketAddr,
 }
 
 impl Listeners {
-    /// Binds both.
+    /// Binds all.
     ///
     /// # Errors
     /// A name that does not resolve, a busy port, a forbidden one.
     pub(super) fn bind(config: &Config) -> Result<Self, Refusal> {
         let listeners = &config.listeners;
         let native = bind("listeners.native_address", &listeners.native_address)?;
+        let kafka = bind("listeners.kafka_address", &listeners.kafka_address)?;
         let http = bind("listeners.http_address", &listeners.http_address)?;
-        let native_port = local(&native)?.port();
-        let advertised = listeners
-            .native_advertised
-            .clone()
-            .unwrap_or_else(|| HostPort::new(listeners.native_address.host.clone(), native_port));
+        let (to_native, to_kafka) = (&listeners.native_advertised, &listeners.kafka_advertised);
         Ok(Self {
             http_address: local(&http)?,
+            advertised: advertised(to_native.as_ref(), &listeners.native_address, &native)?,
+            kafka_advertised: advertised(to_kafka.as_ref(), &listeners.kafka_address, &kafka)?,
             native,
+            kafka,
             http,
-            advertised,
         })
+    }
+}
+
+/// What clients are told: what is configured, else where it listens.
+fn advertised(
+    configured: Option<&HostPort>,
+    address: &HostPort,
+    listener: &TcpListener,
+) -> Result<HostPort, Refusal> {
+    match configured {
+        Some(configured) => Ok(configured.clone()),
+        None => Ok(HostPort::new(address.host.clone(), local(listener)?.port())),
     }
 }
 

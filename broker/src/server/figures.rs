@@ -10,7 +10,7 @@ use crate::{
     clock::Clock,
     config::Config,
     health::{Health, Phase},
-    listener::grpc::ConnectionCounts,
+    listener::ConnectionCounts,
     maintenance::CompactionStatus,
     metrics::{
         self, Figures, Metrics,

@@ -27,14 +27,17 @@ use crate::{
     config::{
         Config,
         load::{Loaded, Source},
+        value::HostPort,
     },
     coordinator::{self, GroupCoordinators},
     directory::{Directory, Identity},
     error::Refusal,
     health::{Health, Phase},
     listener::{
-        grpc::{self, ConnectionCounts, ServeError},
+        ConnectionCounts,
+        grpc::{self, ServeError},
         http::{self, HttpState},
+        kafka,
     },
     logging::Logger,
     maintenance::{CompactionStatus, Compactor, Maintenance},
@@ -67,6 +70,7 @@ pub(super) struct Server {
     quorum: Arc<LocalQuorum>,
     http: JoinHandle<io::Result<()>>,
     native: JoinHandle<Result<(), ServeError>>,
+    kafka: JoinHandle<()>,
     signals: Signals,
     /// Held, so that nobody else uses the directory, until the process is about to end.
     directory: Directory,
@@ -127,6 +131,12 @@ impl Server {
         let services = core.services(&quorum, &partitions, groups, &storage.identity);
         core.show(&services);
         core.register_figures(&quorum, &partitions, &counts, &services);
+        let kafka = core.serve_kafka(
+            listeners.kafka,
+            &listeners.kafka_advertised,
+            Arc::clone(&services),
+            Arc::clone(&counts),
+        )?;
         let native = core.serve_native(listeners.native, services, counts)?;
         let server = Self {
             core,
@@ -135,21 +145,24 @@ impl Server {
             quorum,
             http,
             native,
+            kafka,
             signals,
             directory: storage.directory,
         };
         server.announce(
             &listeners.advertised.to_string(),
+            &listeners.kafka_advertised.to_string(),
             &listeners.http_address.to_string(),
         );
         Ok(server)
     }
 
-    fn announce(&self, native: &str, http: &str) {
+    fn announce(&self, native: &str, kafka: &str, http: &str) {
         self.core.health.enter(Phase::Ready);
         notify::ready(&format!("serving on {native}"));
         tracing::info!(
             native,
+            kafka,
             http,
             data_dir = %absolute(self.directory.path()).display(),
             took_ms = u64::try_from(self.core.clock.elapsed().as_millis()).unwrap_or(u64::MAX),
@@ -166,6 +179,7 @@ impl Server {
             quorum,
             http,
             mut native,
+            kafka,
             mut signals,
             directory,
         } = self;
@@ -188,6 +202,7 @@ impl Server {
                     false
                 }
             };
+            end_kafka(kafka, deadline - core.config.daemon.shutdown_timeout / 2).await;
             let is_closed = core
                 .close(partitions, &quorum, broker_epoch, deadline)
                 .await;
@@ -208,6 +223,14 @@ impl Server {
             tracing::error!("millstreamd did not stop in order, the next start recovers");
             ExitCode::from(UNCLEAN)
         }
+    }
+}
+
+/// Waits until what Kafka clients asked is answered; breaks their connections at `until`.
+async fn end_kafka(mut kafka: JoinHandle<()>, until: Instant) {
+    if timeout_at(until.into(), &mut kafka).await.is_err() {
+        tracing::warn!("some Kafka clients did not take their answers, breaking their connections");
+        kafka.abort();
     }
 }
 
@@ -258,6 +281,26 @@ impl Core {
         let listener = TcpListener::from_std(listener).map_err(|error| no_system(&error))?;
         let control = self.control.handle().clone();
         let server = grpc::serve(listener, services, control, self.shutdown.clone(), counts);
+        Ok(self.data.spawn(server))
+    }
+
+    fn serve_kafka(
+        &self,
+        listener: std::net::TcpListener,
+        advertised: &HostPort,
+        services: Arc<Services>,
+        counts: Arc<ConnectionCounts>,
+    ) -> Result<JoinHandle<()>, Refusal> {
+        let _in_runtime = self.data.enter();
+        let listener = TcpListener::from_std(listener).map_err(|error| no_system(&error))?;
+        let server = kafka::serve(
+            listener,
+            services,
+            self.control.handle().clone(),
+            advertised.clone(),
+            self.shutdown.clone(),
+            counts,
+        );
         Ok(self.data.spawn(server))
     }
 

@@ -16,6 +16,17 @@ pub struct Identity {
     pub directory_id: String,
 }
 
+/// This broker, as what other protocols say of brokers needs it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LocalBroker {
+    /// Its id.
+    pub id: BrokerId,
+    /// Failure domain; empty when not configured.
+    pub rack: String,
+    /// Id of its cluster.
+    pub cluster_id: String,
+}
+
 /// The cluster as this broker sees it.
 #[derive(Debug, Clone)]
 pub struct ClusterDescription {
@@ -96,6 +107,22 @@ impl Services {
             controller_id: local,
             brokers: brokers.collect(),
         })
+    }
+
+    /// This broker.
+    #[must_use]
+    pub fn local_broker(&self) -> LocalBroker {
+        LocalBroker {
+            id: self.partitions.local(),
+            rack: self.config.node.rack.clone(),
+            cluster_id: self.identity.cluster_id.clone(),
+        }
+    }
+
+    /// How many changes the metadata has seen.
+    #[must_use]
+    pub fn metadata_index(&self) -> i64 {
+        i64::try_from(self.quorum.image().index()).unwrap_or(i64::MAX)
     }
 
     /// Where clients reach a broker's native listener.

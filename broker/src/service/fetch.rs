@@ -45,6 +45,18 @@ pub struct Fetched {
     pub aborted: Vec<Aborted>,
 }
 
+impl Fetched {
+    /// Nothing was read.
+    #[must_use]
+    pub const fn nothing(offsets: Offsets) -> Self {
+        Self {
+            batches: Bytes::new(),
+            offsets,
+            aborted: Vec::new(),
+        }
+    }
+}
+
 /// A refusal together with where the partition stands, as far as is known.
 #[derive(Debug, Clone)]
 pub struct FetchRefusal {

@@ -58,6 +58,40 @@ impl Services {
         }
     }
 
+    /// Refuses a client that believes in another leadership.
+    ///
+    /// # Errors
+    /// An unknown partition, or one that serves nothing; which leadership there is.
+    pub fn check_leader_epoch(
+        &self,
+        topic_id: TopicId,
+        partition: PartitionIndex,
+        known: Option<LeaderEpoch>,
+    ) -> Result<(), ServiceError> {
+        let replica = self.replica(topic_id, partition)?;
+        let checked = replica.check_leader_epoch(known);
+        checked.map_err(|error| ServiceError::of_partition(replica.partition(), &error))
+    }
+
+    /// The largest leader epoch up to `epoch` that has records, and where it ends; `None` where the log
+    /// does not know.
+    ///
+    /// # Errors
+    /// An unknown partition, or one that serves nothing.
+    pub fn leader_epoch_end(
+        &self,
+        topic_id: TopicId,
+        partition: PartitionIndex,
+        epoch: LeaderEpoch,
+    ) -> Result<Option<(LeaderEpoch, Offset)>, ServiceError> {
+        let replica = self.replica(topic_id, partition)?;
+        let end = replica
+            .log()
+            .and_then(|log| log.epoch_end(epoch).map_err(PartitionError::from));
+        let end = end.map_err(|error| ServiceError::of_partition(replica.partition(), &error))?;
+        Ok(end.map(|end| (end.leader_epoch, end.end_offset)))
+    }
+
     /// Deletes the records below `before`, or all that readers see for `None`, and returns the new
     /// log start once it is durable.
     ///

@@ -71,6 +71,8 @@ pub struct Acknowledgement {
     pending: PendingAck,
     replica: Arc<Replica>,
     timeout: Duration,
+    /// When it is over.
+    until: Instant,
     /// Made when the answer is not there at once.
     sleep: Option<Pin<Box<Sleep>>>,
 }
@@ -88,15 +90,15 @@ impl Future for Acknowledgement {
             let partition = this.replica.partition();
             return Poll::Ready(result.map_err(|lost| ServiceError::ack_lost(partition, &lost)));
         }
-        let timeout = this.timeout;
+        let until = this.until;
         let sleep = this
             .sleep
-            .get_or_insert_with(|| Box::pin(tokio::time::sleep(timeout)));
+            .get_or_insert_with(|| Box::pin(tokio::time::sleep_until(until.into())));
         sleep.as_mut().poll(context).map(|()| {
             let message = format!(
                 "{}: not acknowledged within {} ms",
                 this.replica.partition(),
-                timeout.as_millis()
+                this.timeout.as_millis()
             );
             let hint = "send it again with the same producer id and sequence, or wait longer";
             let error = ServiceError::new(ErrorCode::RequestTimedOut, message, hint);
@@ -201,6 +203,7 @@ impl Services {
             replica.traffic().produced(records, batch_bytes);
             self.traffic.produced(records, batch_bytes);
         }
+        let timeout = timeout.unwrap_or(ACK_TIMEOUT_DEFAULT);
         Ok(Produced {
             base_offset: appended.base_offset,
             log_append_time_ms: appended.log_append_time,
@@ -209,7 +212,8 @@ impl Services {
             acknowledgement: pending.map(|pending| Acknowledgement {
                 pending,
                 replica,
-                timeout: timeout.unwrap_or(ACK_TIMEOUT_DEFAULT),
+                timeout,
+                until: Instant::now() + timeout,
                 sleep: None,
             }),
         })

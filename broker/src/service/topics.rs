@@ -145,6 +145,42 @@ impl Services {
         Ok(created)
     }
 
+    /// Creates a topic because a client asked for it, with the defaults of the configuration.
+    ///
+    /// # Errors
+    /// `topics.auto_create` is off: the topic is unknown; as [`Services::create_topic`].
+    ///
+    /// # Cancel safety
+    /// When it is dropped the topic may or may not be created.
+    pub async fn auto_create_topic(
+        &self,
+        context: &RequestContext,
+        name: &str,
+    ) -> Result<(), ServiceError> {
+        if !self.config.topics.auto_create {
+            return self.topic_named(name).map(drop);
+        }
+        let topic = NewTopic {
+            name: name.to_owned(),
+            partitions: None,
+            replication_factor: None,
+            configs: BTreeMap::new(),
+        };
+        match self.create_topic(context, &topic, false).await {
+            // Somebody else asked for it, too.
+            Err(error) if error.code == ErrorCode::TopicAlreadyExists => Ok(()),
+            created => created.map(drop),
+        }
+    }
+
+    /// The id of a topic.
+    ///
+    /// # Errors
+    /// A bad name, an unknown topic.
+    pub fn topic_id(&self, name: &str) -> Result<TopicId, ServiceError> {
+        self.topic_named(name).map(|topic| topic.topic_id)
+    }
+
     /// Deletes a topic, or only checks that it could be. Returns once none of its partitions serves.
     ///
     /// # Errors

@@ -9,7 +9,6 @@
 //! travels as a message; a gRPC status ends only what cannot go on: a stream that broke the protocol,
 //! or a broker that shuts down.
 
-mod accept;
 mod cluster;
 mod configs;
 mod control;
@@ -30,10 +29,13 @@ use millstream_proto::grpc::{FILE_DESCRIPTOR_SET, v1};
 use tokio::{net::TcpListener, runtime};
 use tonic::transport::Server;
 
-pub use accept::ConnectionCounts;
 use control::Control;
 
-use crate::{service::Services, shutdown::Shutdown};
+use crate::{
+    listener::{ConnectionCounts, accept},
+    service::Services,
+    shutdown::Shutdown,
+};
 
 /// HTTP/2 window of one stream: what a sender may have on its way. Wide enough that a round trip on a
 /// fast network does not stop it.

@@ -9,7 +9,7 @@ use millstream_engine::group::{
 use millstream_proto::{ErrorCode, TopicId};
 use tokio::sync::mpsc;
 
-use super::{Assignment, PartitionId};
+use super::{Assignment, PartitionId, replied};
 pub use crate::coordinator::Outbox;
 use crate::{
     coordinator::{MemberMessage, OffsetsPartition, member_channel},
@@ -101,7 +101,105 @@ pub struct Member {
     outbox: Outbox,
 }
 
+/// A heartbeat of a member without a stream (KIP-848). What is `None` did not change.
+#[derive(Debug, Clone)]
+pub struct Beat {
+    /// The group.
+    pub group_id: String,
+    /// The member; empty to be given an id.
+    pub member_id: String,
+    /// 0 to join, -1 to leave, -2 to leave for a while as a static member, else the member's epoch.
+    pub member_epoch: i32,
+    /// Name of a static member.
+    pub instance_id: Option<String>,
+    /// Where it runs.
+    pub rack_id: Option<String>,
+    /// As the client calls itself.
+    pub client_id: String,
+    /// Address of the client.
+    pub client_host: String,
+    /// How long it may take to give up partitions.
+    pub rebalance_timeout_ms: Option<u32>,
+    /// What it subscribes to.
+    pub subscribing: Subscribing,
+    /// The assignor it prefers.
+    pub assignor: Option<String>,
+    /// What it holds.
+    pub owned: Option<Assignment>,
+}
+
+/// What a member without a stream subscribes to. What is `None` did not change.
+#[derive(Debug, Clone)]
+pub struct Subscribing {
+    /// By name.
+    pub topics: Option<Vec<String>>,
+    /// By regular expression; empty for none.
+    pub topic_regex: Option<String>,
+}
+
+/// What such a member is told.
+#[derive(Debug, Clone)]
+pub enum HeartbeatAnswer {
+    /// It is a member.
+    Alive(Alive),
+    /// It is none any more, as it wanted.
+    Left {
+        /// Who.
+        member_id: String,
+        /// -1, or -2 where its partitions are kept for it.
+        member_epoch: i32,
+    },
+}
+
+/// The epochs with which a member leaves: for good, and for a while.
+const LEAVES: i32 = -1;
+const LEAVES_FOR_A_WHILE: i32 = -2;
+
 impl Services {
+    /// Hands a heartbeat to the group's coordinator.
+    ///
+    /// # Errors
+    /// There is no coordinator now, or it refuses.
+    ///
+    /// # Cancel safety
+    /// When it is dropped the heartbeat may or may not have been taken.
+    pub async fn heartbeat(
+        &self,
+        _context: &RequestContext,
+        beat: Beat,
+    ) -> Result<HeartbeatAnswer, ServiceError> {
+        let coordinator = self.coordinator(&beat.group_id).await?;
+        let member_id = beat.member_id.clone();
+        let replying = match beat.member_epoch {
+            LEAVES | LEAVES_FOR_A_WHILE => {
+                let leave = Leave {
+                    keeps_partitions: beat.member_epoch == LEAVES_FOR_A_WHILE,
+                    member: MemberRef {
+                        group_id: Arc::from(beat.group_id),
+                        member_id: Arc::from(beat.member_id),
+                    },
+                    instance_id: beat.instance_id,
+                };
+                coordinator.ask(|ticket| Event::Leave(ticket, leave))
+            }
+            _ => {
+                let heartbeat = beat.into_heartbeat();
+                let checked = coordinator.check_regex(heartbeat.subscription.as_ref());
+                checked.and_then(|()| {
+                    coordinator.ask(|ticket| Event::Heartbeat(ticket, Box::new(heartbeat)))
+                })
+            }
+        };
+        match replied(replying).await? {
+            Reply::Alive(alive) => Ok(HeartbeatAnswer::Alive(*alive)),
+            Reply::Left { member_epoch } => Ok(HeartbeatAnswer::Left {
+                member_id,
+                member_epoch,
+            }),
+            _ => Err(ServiceError::panicked()),
+        }
+    }
+
     /// A way to tell a member things, and its other end.
     #[must_use]
     pub fn member_answers(&self) -> (Outbox, MemberAnswers) {
@@ -138,14 +236,52 @@ impl Services {
     }
 }
 
-fn heartbeat(joining: Joining) -> Heartbeat {
-    let is_new = joining.member_epoch == 0;
-    let member_id = if joining.member_id.is_empty() {
-        // As Kafka prints a UUID.
+impl Beat {
+    fn into_heartbeat(self) -> Heartbeat {
+        let Subscribing {
+            topics,
+            topic_regex,
+        } = self.subscribing;
+        let subscription = (topics.is_some() || topic_regex.is_some()).then(|| Subscription {
+            topics: topics.unwrap_or_default(),
+            topic_regex,
+        });
+        let is_new = self.member_epoch == 0;
+        let owned = self.owned.filter(|owned| !is_new || !owned.is_empty());
+        Heartbeat {
+            member: MemberRef {
+                group_id: Arc::from(self.group_id),
+                member_id: Arc::from(given_or_new(self.member_id)),
+            },
+            member_epoch: self.member_epoch,
+            stream: None,
+            instance_id: self.instance_id,
+            rack_id: self.rack_id,
+            client_id: self.client_id,
+            client_host: self.client_host,
+            session_timeout_ms: None,
+            rebalance_timeout_ms: self.rebalance_timeout_ms,
+            subscription,
+            assignor: self.assignor,
+            owned: owned.map(|partitions| Owned {
+                partitions,
+                sequence: None,
+            }),
+        }
+    }
+}
+
+/// The id of a member, or a new one where it has none, as Kafka prints a UUID.
+fn given_or_new(member_id: String) -> String {
+    if member_id.is_empty() {
         TopicId::from_bytes(uuid::random()).to_string()
     } else {
-        joining.member_id
-    };
+        member_id
+    }
+}
+
+fn heartbeat(joining: Joining) -> Heartbeat {
+    let is_new = joining.member_epoch == 0;
     let owned = Owned {
         partitions: joining.owned,
         sequence: None,
@@ -153,7 +289,7 @@ fn heartbeat(joining: Joining) -> Heartbeat {
     Heartbeat {
         member: MemberRef {
             group_id: Arc::from(joining.group_id),
-            member_id: Arc::from(member_id),
+            member_id: Arc::from(given_or_new(joining.member_id)),
         },
         member_epoch: joining.member_epoch,
         stream: None,

@@ -19,6 +19,7 @@ use super::port;
 use crate::refusal::Refusal;
 
 const NATIVE_PORT: u16 = 9192;
+const KAFKA_PORT: u16 = 9092;
 const HTTP_PORT: u16 = 9292;
 const READY_WAIT: Duration = Duration::from_secs(30);
 /// Longer than the daemon's own shutdown timeout.
@@ -38,6 +39,7 @@ exec "$@""#;
 pub(crate) struct Broker {
     pub(crate) pid: u32,
     pub(crate) native_port: u16,
+    pub(crate) kafka_port: u16,
     pub(crate) http_port: u16,
     pub(crate) data_dir: PathBuf,
     pub(crate) log: PathBuf,
@@ -77,18 +79,25 @@ impl Broker {
     /// # Errors
     /// When a port is taken, when it ends, or when it is not ready in 30 s.
     pub(crate) fn start(folder: &Path, binary: &Path, port_offset: u16) -> Result<Self> {
-        let (native_port, http_port) = (NATIVE_PORT + port_offset, HTTP_PORT + port_offset);
-        for port in [native_port, http_port] {
+        let [native_port, kafka_port, http_port] =
+            [NATIVE_PORT, KAFKA_PORT, HTTP_PORT].map(|port| port + port_offset);
+        for port in [native_port, kafka_port, http_port] {
             refuse_busy(port, port_offset)?;
         }
         let data_dir = folder.join("data");
         let log = folder.join("millstreamd.log");
         fs::create_dir_all(folder)?;
-        let mut child = spawn(binary, &data_dir, &log, native_port, http_port)?;
+        let mut child = spawn(
+            binary,
+            &data_dir,
+            &log,
+            [native_port, kafka_port, http_port],
+        )?;
         wait_ready(&mut child, &log, http_port)?;
         let broker = Self {
             pid: child.id(),
             native_port,
+            kafka_port,
             http_port,
             data_dir,
             log,
@@ -168,8 +177,7 @@ fn spawn(
     binary: &Path,
     data_dir: &Path,
     log: &Path,
-    native_port: u16,
-    http_port: u16,
+    [native_port, kafka_port, http_port]: [u16; 3],
 ) -> Result<Child> {
     let output = File::create(log).with_context(|| format!("cannot create {}", log.display()))?;
     Command::new("setsid")
@@ -179,6 +187,8 @@ fn spawn(
         .arg(data_dir)
         .arg("--set")
         .arg(format!("listeners.native_address=127.0.0.1:{native_port}"))
+        .arg("--set")
+        .arg(format!("listeners.kafka_address=127.0.0.1:{kafka_port}"))
         .arg("--set")
         .arg(format!("listeners.http_address=127.0.0.1:{http_port}"))
         .current_dir("/")

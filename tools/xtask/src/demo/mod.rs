@@ -32,7 +32,7 @@ pub(crate) struct Options {
     /// Stop the demo's broker; its data stays
     #[arg(long)]
     stop: bool,
-    /// Add N to the ports 9192 and 9292
+    /// Add N to the ports 9092, 9192 and 9292
     #[arg(long, value_name = "N", default_value_t = 0)]
     port_offset: u16,
 }
@@ -222,6 +222,7 @@ fn print_next(root: &Path, binaries: &Binaries, broker: &Broker) {
     println!("\nThe broker goes on running:");
     println!("  pid        {}", broker.pid);
     println!("  native API {}", broker.server());
+    println!("  Kafka      127.0.0.1:{}", broker.kafka_port);
     println!(
         "  page       http://127.0.0.1:{}/ is open for a look",
         broker.http_port

@@ -23,7 +23,7 @@ use crate::{
 /// How long nothing is accepted after the system refused to (no descriptors, no memory).
 const ACCEPT_BACKOFF: Duration = Duration::from_millis(100);
 
-/// Connections of a listener, now and so far.
+/// Connections of clients, now and so far, whatever protocol they speak.
 #[derive(Debug, Default)]
 pub struct ConnectionCounts {
     open: AtomicUsize,
@@ -84,7 +84,7 @@ impl ConnectionCounts {
 
 /// A connection's place; given back when it is dropped.
 #[derive(Debug)]
-pub(super) struct Admission {
+pub(in crate::listener) struct Admission {
     counts: Arc<ConnectionCounts>,
     address: IpAddr,
 }
@@ -114,12 +114,12 @@ struct AcceptLimits {
 }
 
 /// The connections to serve, until shutdown begins.
-pub(super) fn incoming(
+pub(in crate::listener) fn incoming(
     listener: TcpListener,
     config: &Config,
     counts: Arc<ConnectionCounts>,
     shutdown: Shutdown,
-) -> impl Stream<Item = io::Result<Watched<Admission>>> {
+) -> impl Stream<Item = io::Result<Watched<Admission>>> + use<> {
     let as_count = |limit: u32| usize::try_from(limit).unwrap_or(usize::MAX);
     let limits = AcceptLimits {
         connections_max: as_count(config.limits.connections_max),

@@ -1,0 +1,114 @@
+//! One connection: requests begin in the order they come, answers leave in that order.
+//!
+//! A produce request is appended when it is read, and its acknowledgement is waited for beside what
+//! follows it, so that requests in flight share one flush. Anything else is done before the next request
+//! begins, as clients that send several at once expect of Kafka.
+
+use std::{pin::pin, sync::Arc};
+
+use bytes::Buf as _;
+use futures_util::{FutureExt as _, StreamExt as _, stream::FuturesOrdered};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _, WriteHalf};
+
+use super::{
+    Gate,
+    answer::{Answer, Outgoing},
+    dispatch::{self, Answering, Closing},
+    frames::Frames,
+};
+use crate::{
+    listener::{accept::Admission, watched::Watched},
+    shutdown::Shutdown,
+};
+
+/// Serves a connection until its client ends it, breaks the protocol, or the daemon stops.
+pub(super) async fn serve(stream: Watched<Admission>, gate: Arc<Gate>, shutdown: Shutdown) {
+    let Some(address) = stream.peer() else {
+        return;
+    };
+    let limits = &gate.services.config().limits;
+    let frame_bytes_max = limits.request_bytes_max.as_usize();
+    let in_flight_max = usize::try_from(limits.kafka_requests_in_flight_max).unwrap_or(usize::MAX);
+    let (reader, writer) = tokio::io::split(stream);
+    let mut connection = Connection {
+        frames: Frames::new(reader, frame_bytes_max),
+        writer,
+        answers: FuturesOrdered::new(),
+        outgoing: Outgoing::default(),
+        in_flight_max,
+        is_exclusive: false,
+        is_open: true,
+    };
+    let begin = |frame| dispatch::begin(&gate, address.ip(), frame);
+    match connection.run(begin, &shutdown).await {
+        Ok(()) => {}
+        Err(Closing::Io(error)) => tracing::debug!(peer = %address, %error, "connection broke"),
+        Err(closing) => {
+            tracing::warn!(peer = %address, reason = %closing, "connection is closed");
+        }
+    }
+}
+
+struct Connection<S> {
+    frames: Frames<tokio::io::ReadHalf<S>>,
+    writer: WriteHalf<S>,
+    answers: FuturesOrdered<Answering>,
+    outgoing: Outgoing,
+    in_flight_max: usize,
+    /// The latest request is one that the next must wait for.
+    is_exclusive: bool,
+    /// Whether requests are read still.
+    is_open: bool,
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
+    async fn run(
+        &mut self,
+        begin: impl Fn(bytes::Bytes) -> Result<dispatch::Begun, Closing>,
+        shutdown: &Shutdown,
+    ) -> Result<(), Closing> {
+        let mut begun = pin!(shutdown.begun());
+        while self.is_open || !self.answers.is_empty() {
+            let may_read =
+                self.is_open && !self.is_exclusive && self.answers.len() < self.in_flight_max;
+            tokio::select! {
+                biased;
+                Some(answer) = self.answers.next() => self.answered(answer?).await?,
+                () = &mut begun, if self.is_open => self.is_open = false,
+                frame = self.frames.next(), if may_read => match frame? {
+                    Some(frame) => {
+                        let begun = begin(frame)?;
+                        self.is_exclusive = begun.is_exclusive;
+                        self.answers.push_back(begun.answering);
+                    }
+                    None => self.is_open = false,
+                },
+            }
+        }
+        self.writer.shutdown().await.map_err(Closing::Io)
+    }
+
+    /// Writes an answer, and those that are due behind it.
+    async fn answered(&mut self, first: Option<Answer>) -> Result<(), Closing> {
+        self.outgoing_extend(first);
+        while let Some(Some(next)) = self.answers.next().now_or_never() {
+            self.outgoing_extend(next?);
+        }
+        if self.answers.is_empty() {
+            self.is_exclusive = false;
+        }
+        while self.outgoing.has_remaining() {
+            let written = self.writer.write_buf(&mut self.outgoing).await;
+            if written.map_err(Closing::Io)? == 0 {
+                return Err(Closing::Io(std::io::ErrorKind::WriteZero.into()));
+            }
+        }
+        Ok(())
+    }
+
+    fn outgoing_extend(&mut self, answer: Option<Answer>) {
+        if let Some(answer) = answer {
+            self.outgoing.push(answer);
+        }
+    }
+}

@@ -1,0 +1,162 @@
+//! Which adapter takes which request.
+
+use std::{future::Future, io, net::IpAddr, pin::Pin, sync::Arc};
+
+use bytes::Bytes;
+use kafka_protocol::{
+    messages::ApiKey,
+    protocol::{Decodable, Encodable, HeaderVersion},
+};
+
+use super::{
+    Gate, answer::Answer, api_versions, client::Client, cluster, codec, fetch, frames::FrameError,
+    groups, metadata, offsets, produce, producer_ids,
+};
+
+/// The APIs that are served: key, first and last version. Produce 0 to 2 are listed and refused: older
+/// librdkafka takes a higher first version for a broker without compression (KAFKA-18659).
+pub(super) const SERVED: &[(ApiKey, i16, i16)] = &[
+    (ApiKey::Produce, 0, 13),
+    (ApiKey::Fetch, 4, 17),
+    (ApiKey::ListOffsets, 1, 10),
+    (ApiKey::Metadata, 0, 13),
+    (ApiKey::OffsetCommit, 2, 9),
+    (ApiKey::OffsetFetch, 1, 9),
+    (ApiKey::FindCoordinator, 0, 6),
+    (ApiKey::ApiVersions, 0, 4),
+    (ApiKey::InitProducerId, 0, 5),
+    (ApiKey::OffsetForLeaderEpoch, 2, 4),
+    (ApiKey::DescribeCluster, 0, 2),
+    (ApiKey::ConsumerGroupHeartbeat, 0, 1),
+];
+
+/// An answer on its way; `None` where the client wants none.
+pub(super) type Answering =
+    Pin<Box<dyn Future<Output = Result<Option<Answer>, Closing>> + Send + 'static>>;
+
+/// A request that has begun.
+pub(super) struct Begun {
+    /// Its answer.
+    pub(super) answering: Answering,
+    /// Whether the next request must wait for it.
+    pub(super) is_exclusive: bool,
+}
+
+/// Why a connection is closed.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Closing {
+    #[error("{0}")]
+    Io(io::Error),
+    #[error("{0}")]
+    Frame(FrameError),
+    #[error("{0}")]
+    Malformed(#[from] codec::DecodeError),
+    #[error("request with API key {api_key}, version {version} is not served")]
+    NotServed { api_key: i16, version: i16 },
+    #[error("produce request without acknowledgement failed: {0}")]
+    Unacknowledged(String),
+    #[error("answer cannot be encoded: {0}")]
+    Encoding(String),
+    #[error("request failed within the broker")]
+    Panicked,
+}
+
+impl From<FrameError> for Closing {
+    fn from(error: FrameError) -> Self {
+        match error {
+            FrameError::Io(error) => Self::Io(error),
+            error => Self::Frame(error),
+        }
+    }
+}
+
+/// One request, its header read.
+#[derive(Debug)]
+pub(super) struct Asked {
+    pub(super) client: Client,
+    pub(super) api: ApiKey,
+    pub(super) correlation_id: i32,
+    pub(super) body: Bytes,
+}
+
+/// Begins a request.
+///
+/// # Errors
+/// A message that is none.
+pub(super) fn begin(gate: &Arc<Gate>, address: IpAddr, mut frame: Bytes) -> Result<Begun, Closing> {
+    let header = codec::RequestHeader::parse(&mut frame)?;
+    let (api_key, version) = (header.api_key, header.version);
+    let not_served = Closing::NotServed { api_key, version };
+    let served = SERVED.iter().find(|(api, _, _)| *api as i16 == api_key);
+    let Some((api, min, max)) = served.copied() else {
+        return Err(not_served);
+    };
+    let asked = Asked {
+        client: Client {
+            gate: Arc::clone(gate),
+            version,
+            client_id: Arc::from(header.client_id.as_deref().unwrap_or_default()),
+            address,
+        },
+        api,
+        correlation_id: header.correlation_id,
+        body: frame,
+    };
+    if api == ApiKey::ApiVersions {
+        return api_versions::begin(asked, min..=max);
+    }
+    if !(min..=max).contains(&version) {
+        return Err(not_served);
+    }
+    serve(asked)
+}
+
+fn serve(asked: Asked) -> Result<Begun, Closing> {
+    match asked.api {
+        ApiKey::Produce => produce::begin(asked),
+        ApiKey::Fetch => fetch::begin(asked),
+        ApiKey::ListOffsets => on_control(asked, offsets::list_offsets),
+        ApiKey::Metadata => on_control(asked, metadata::metadata),
+        ApiKey::OffsetCommit => on_control(asked, groups::offset_commit),
+        ApiKey::OffsetFetch => on_control(asked, groups::offset_fetch),
+        ApiKey::FindCoordinator => on_control(asked, groups::find_coordinator),
+        ApiKey::InitProducerId => on_control(asked, producer_ids::init_producer_id),
+        ApiKey::OffsetForLeaderEpoch => on_control(asked, offsets::offset_for_leader_epoch),
+        ApiKey::DescribeCluster => on_control(asked, cluster::describe_cluster),
+        ApiKey::ConsumerGroupHeartbeat => on_control(asked, groups::consumer_group_heartbeat),
+        api => Err(Closing::NotServed {
+            api_key: api as i16,
+            version: asked.client.version,
+        }),
+    }
+}
+
+/// Decodes a request and serves it on the control runtime.
+fn on_control<Q, R, F>(
+    asked: Asked,
+    serve: impl FnOnce(Client, Q) -> F + Send + 'static,
+) -> Result<Begun, Closing>
+where
+    Q: Decodable + Send + 'static,
+    R: Encodable + HeaderVersion + Send + 'static,
+    F: Future<Output = R> + Send + 'static,
+{
+    let Asked {
+        client,
+        api,
+        correlation_id,
+        mut body,
+    } = asked;
+    let version = client.version;
+    let request: Q = codec::decode(api, version, &mut body)?;
+    let control = client.gate.control.clone();
+    let served = control.spawn(serve(client, request));
+    let answering = async move {
+        let response = served.await.map_err(|_| Closing::Panicked)?;
+        Answer::encode(correlation_id, version, &response).map(Some)
+    };
+    Ok(Begun {
+        answering: Box::pin(answering),
+        is_exclusive: true,
+    })
+}

@@ -1,0 +1,131 @@
+//! Writes the answer to a fetch request: batches are slices of what was read, copied nowhere.
+
+use bytes::{BufMut as _, Bytes, BytesMut};
+use kafka_protocol::messages::ApiKey;
+use millstream_proto::Offset;
+
+use super::{
+    super::{
+        answer::{Answer, LENGTH_BYTES, is_flexible},
+        wire::Put as _,
+    },
+    Slot, TOPIC_IDS, Topic,
+};
+use crate::service::fetch::Offsets;
+
+/// The first versions with a field.
+const LOG_START_OFFSET: i16 = 5;
+const SESSION: i16 = 7;
+const PREFERRED_REPLICA: i16 = 11;
+/// No session is kept.
+const NO_SESSION: i32 = 0;
+
+/// Writes an answer.
+pub(super) fn write(correlation_id: i32, version: i16, topics: Vec<Topic>) -> Answer {
+    let mut response = Response {
+        version,
+        is_flexible: is_flexible(ApiKey::Fetch, version),
+        text: BytesMut::with_capacity(256),
+        chunks: vec![Bytes::new()],
+        bytes: 0,
+    };
+    response.topics(topics);
+    response.finish(correlation_id)
+}
+
+/// An answer while it is written.
+struct Response {
+    version: i16,
+    is_flexible: bool,
+    /// What was written since the last chunk.
+    text: BytesMut,
+    /// The first is left for the header.
+    chunks: Vec<Bytes>,
+    bytes: usize,
+}
+
+impl Response {
+    fn topics(&mut self, topics: Vec<Topic>) {
+        let throttle_time_ms = 0;
+        self.text.put_i32(throttle_time_ms);
+        if self.version >= SESSION {
+            let error_code = 0;
+            self.text.put_i16(error_code);
+            self.text.put_i32(NO_SESSION);
+        }
+        self.text.put_count(topics.len(), self.is_flexible);
+        for topic in topics {
+            if self.version >= TOPIC_IDS {
+                self.text.put_slice(topic.id.as_bytes());
+            } else {
+                self.text.put_text(topic.name.as_bytes(), self.is_flexible);
+            }
+            self.text.put_count(topic.slots.len(), self.is_flexible);
+            for slot in topic.slots {
+                self.partition(slot);
+            }
+            self.text.put_no_tags(self.is_flexible);
+        }
+        self.text.put_no_tags(self.is_flexible);
+    }
+
+    fn partition(&mut self, slot: Slot) {
+        self.text.put_i32(slot.index);
+        let (code, offsets) = match &slot.read {
+            Ok(read) => (0, Some(read.offsets)),
+            Err(refusal) => (refusal.error.code.number(), refusal.offsets),
+        };
+        self.text.put_i16(code);
+        let offset = |read: fn(&Offsets) -> Offset| offsets.as_ref().map_or(-1, |o| read(o).get());
+        self.text.put_i64(offset(|offsets| offsets.high_watermark));
+        self.text.put_i64(offset(|offsets| offsets.last_stable));
+        if self.version >= LOG_START_OFFSET {
+            self.text.put_i64(offset(|offsets| offsets.log_start));
+        }
+        let aborted = slot.read.as_ref().map(|read| &*read.aborted);
+        let aborted = aborted.unwrap_or_default();
+        self.text.put_count(aborted.len(), self.is_flexible);
+        for transaction in aborted {
+            self.text.put_i64(transaction.producer_id);
+            self.text.put_i64(transaction.first_offset.get());
+            self.text.put_no_tags(self.is_flexible);
+        }
+        if self.version >= PREFERRED_REPLICA {
+            let none = -1;
+            self.text.put_i32(none);
+        }
+        let batches = slot.read.map(|read| read.batches).unwrap_or_default();
+        self.text.put_count(batches.len(), self.is_flexible);
+        self.push(batches);
+        self.text.put_no_tags(self.is_flexible);
+    }
+
+    /// Adds bytes as they are.
+    fn push(&mut self, bytes: Bytes) {
+        if bytes.is_empty() {
+            return;
+        }
+        let text = self.text.split().freeze();
+        self.bytes += text.len() + bytes.len();
+        self.chunks.push(text);
+        self.chunks.push(bytes);
+    }
+
+    fn finish(mut self, correlation_id: i32) -> Answer {
+        let rest = self.text.split().freeze();
+        self.bytes += rest.len();
+        self.chunks.push(rest);
+        let mut header = Answer::begin(correlation_id, self.is_flexible);
+        let length = header.len() - LENGTH_BYTES + self.bytes;
+        let length = i32::try_from(length).unwrap_or(i32::MAX).to_be_bytes();
+        if let Some(room) = header.get_mut(..LENGTH_BYTES) {
+            room.copy_from_slice(&length);
+        }
+        if let Some(first) = self.chunks.first_mut() {
+            *first = header.freeze();
+        }
+        Answer {
+            chunks: self.chunks,
+        }
+    }
+}

@@ -1,0 +1,82 @@
+//! The Kafka listener: any Kafka client, on the same services as the native API.
+//!
+//! ```text
+//!   accept ─► connection ─► frames ─► dispatch ─► produce, fetch     on the data runtime
+//!                 ▲                      └──────► metadata, ...      on the control runtime
+//!                 └───── answers, in the order of their requests ◄───┘
+//! ```
+//!
+//! Adapters only translate; what is right or wrong is for the services to say. What is hot (produce and
+//! fetch) is read and written by hand in `hot`, everything else by the crate `kafka-protocol`, whose
+//! input `codec` has bounded before.
+
+mod answer;
+mod api_versions;
+mod client;
+mod cluster;
+mod codec;
+mod connection;
+mod dispatch;
+mod fetch;
+mod frames;
+mod groups;
+mod metadata;
+mod offsets;
+mod produce;
+mod producer_ids;
+mod wire;
+
+use std::sync::Arc;
+
+use futures_util::StreamExt;
+use tokio::{net::TcpListener, runtime, task::JoinSet};
+
+use crate::{
+    config::value::HostPort,
+    listener::{ConnectionCounts, accept},
+    service::Services,
+    shutdown::Shutdown,
+};
+
+/// What all connections of the listener share.
+#[derive(Debug)]
+struct Gate {
+    services: Arc<Services>,
+    /// Where everything runs that is neither produce nor fetch.
+    control: runtime::Handle,
+    /// Where clients reach this broker.
+    advertised: HostPort,
+}
+
+/// Serves Kafka clients on `listener` until `shutdown` begins and what they asked is answered. Runs on the
+/// data runtime; all but produce and fetch is handed to `control`.
+///
+/// # Cancel safety
+/// Dropping it breaks all connections.
+pub async fn serve(
+    listener: TcpListener,
+    services: Arc<Services>,
+    control: runtime::Handle,
+    advertised: HostPort,
+    shutdown: Shutdown,
+    counts: Arc<ConnectionCounts>,
+) {
+    let incoming = accept::incoming(listener, services.config(), counts, shutdown.clone());
+    let gate = Arc::new(Gate {
+        services,
+        control,
+        advertised,
+    });
+    let mut connections = JoinSet::new();
+    let mut incoming = std::pin::pin!(incoming);
+    while let Some(Ok(stream)) = incoming.next().await {
+        // Those that have ended are forgotten.
+        while connections.try_join_next().is_some() {}
+        connections.spawn(connection::serve(
+            stream,
+            Arc::clone(&gate),
+            shutdown.clone(),
+        ));
+    }
+    while connections.join_next().await.is_some() {}
+}

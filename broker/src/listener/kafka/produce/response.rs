@@ -1,0 +1,70 @@
+//! Writes the answer to a produce request.
+
+use bytes::{BufMut as _, BytesMut};
+
+use super::{
+    super::{answer::is_flexible, wire::Put as _},
+    Outcome,
+    request::{Request, Topic},
+};
+use crate::service::ServiceError;
+use kafka_protocol::messages::ApiKey;
+
+/// The first versions with a field.
+const LOG_START_OFFSET: i16 = 5;
+const RECORD_ERRORS: i16 = 8;
+
+/// Writes the body: a result for each partition of the request, in its order.
+pub(super) fn write(message: &mut BytesMut, version: i16, request: &Request, settled: &[Outcome]) {
+    let is_flexible = is_flexible(ApiKey::Produce, version);
+    let mut settled = settled.iter();
+    message.put_count(request.topics.len(), is_flexible);
+    for topic in &request.topics {
+        match topic {
+            Topic::Name { name, .. } => message.put_text(name, is_flexible),
+            Topic::Id { id, .. } => message.put_slice(id.as_bytes()),
+        }
+        let partitions = request.partitions_of(topic);
+        message.put_count(partitions.len(), is_flexible);
+        for (partition, outcome) in partitions.iter().zip(&mut settled) {
+            message.put_i32(partition.index);
+            put_outcome(message, version, outcome);
+            if version >= RECORD_ERRORS {
+                put_errors(message, outcome.as_ref().err(), is_flexible);
+            }
+            message.put_no_tags(is_flexible);
+        }
+        message.put_no_tags(is_flexible);
+    }
+    let throttle_time_ms = 0;
+    message.put_i32(throttle_time_ms);
+    message.put_no_tags(is_flexible);
+}
+
+fn put_outcome(message: &mut BytesMut, version: i16, outcome: &Outcome) {
+    let (code, base_offset, append_time, log_start) = match outcome {
+        Ok(produced) => (
+            0,
+            produced.base_offset.get(),
+            produced.log_append_time_ms.unwrap_or(-1),
+            produced.log_start_offset.get(),
+        ),
+        Err(error) => (error.code.number(), -1, -1, -1),
+    };
+    message.put_i16(code);
+    message.put_i64(base_offset);
+    message.put_i64(append_time);
+    if version >= LOG_START_OFFSET {
+        message.put_i64(log_start);
+    }
+}
+
+/// No record is named alone: a batch is refused as a whole.
+fn put_errors(message: &mut BytesMut, error: Option<&ServiceError>, is_flexible: bool) {
+    message.put_count(0, is_flexible);
+    match error {
+        Some(error) => message.put_text(error.message.as_bytes(), is_flexible),
+        None if is_flexible => message.put_u8(0),
+        None => message.put_i16(-1),
+    }
+}
