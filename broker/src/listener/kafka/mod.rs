@@ -1,0 +1,3 @@
+//! The listener for Kafka's own protocol.
+
+pub mod codec;
