@@ -6,7 +6,7 @@ use millstream_broker::{
     clock::Clock,
     config::Config,
     coordinator::{self, GroupCoordinators},
-    listener::grpc::{self, ConnectionCounts},
+    listener::{ConnectionCounts, grpc},
     partition::{AppendGate, Partitions, Replica},
     quorum::{
         BrokerRegistered, LocalQuorum, MetadataLog, MetadataLogOptions, MetadataQuorum,

@@ -12,6 +12,7 @@ mod compat;
 mod config;
 mod demo;
 mod generate;
+mod kafka_layouts;
 mod refusal;
 mod release_binary;
 mod soak;
@@ -36,6 +37,12 @@ enum Task {
         /// Promise what the API offers now: later changes may only add to it
         #[arg(long, conflicts_with = "check")]
         freeze: bool,
+    },
+    /// Generate the layouts of Kafka's requests from a kafka-clients jar
+    KafkaLayouts {
+        /// The jar, of the Kafka version that is followed
+        #[arg(long)]
+        jar: PathBuf,
     },
     /// Check import directions, sizes, names and other rules of this repository
     Tidy,
@@ -69,6 +76,7 @@ fn run() -> Result<()> {
         .canonicalize()?;
     match Args::parse().task {
         Task::Generate { check, freeze } => generate::run(&root, check, freeze),
+        Task::KafkaLayouts { jar } => kafka_layouts::run(&root, &jar),
         Task::Tidy => tidy::run(&root),
         Task::Config { .. } => config::check(&root),
         Task::Test => test::run(&root),

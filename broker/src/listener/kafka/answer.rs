@@ -8,7 +8,7 @@ use kafka_protocol::{
     protocol::{Encodable, HeaderVersion},
 };
 
-use super::dispatch::Closing;
+use super::{codec, dispatch::Closing};
 
 /// Bytes of the length before a message.
 pub(super) const LENGTH_BYTES: usize = 4;
@@ -63,9 +63,9 @@ impl Answer {
     }
 }
 
-/// Whether an answer's header has tagged fields.
+/// Whether an answer has tagged fields and compact lengths.
 pub(super) fn is_flexible(api: ApiKey, version: i16) -> bool {
-    api.response_header_version(version) >= 1
+    codec::response_header_version(api as i16, version) >= 1
 }
 
 /// Answers that wait to be written, as one run of bytes.

@@ -1,7 +1,5 @@
 //! ApiVersions: what is served. It is answered whatever version it is asked in, as a client cannot know.
 
-use std::ops::RangeInclusive;
-
 use kafka_protocol::{
     messages::{
         ApiVersionsRequest, ApiVersionsResponse,
@@ -13,8 +11,8 @@ use millstream_proto::ErrorCode;
 
 use super::{
     answer::Answer,
-    codec,
-    dispatch::{Asked, Begun, Closing, SERVED},
+    codec::DecodeError,
+    dispatch::{self, Asked, Begun, Closing},
 };
 
 /// Features that the broker has: name, highest level, and the level in force. Transactions are none of them
@@ -27,22 +25,19 @@ const FEATURES_FROM_ZERO: i16 = 4;
 const SOFTWARE_NAMED: i16 = 3;
 
 /// Answers at once.
-pub(super) fn begin(asked: Asked, served: RangeInclusive<i16>) -> Result<Begun, Closing> {
-    let Asked {
-        client,
-        api,
-        correlation_id,
-        mut body,
-    } = asked;
-    let version = client.version;
-    let answer = if served.contains(&version) {
-        let request: ApiVersionsRequest = codec::decode(api, version, &mut body)?;
-        let error = check(version, &request);
-        let response = response(version, error, client.services().metadata_index());
-        Answer::encode(correlation_id, version, &response)
-    } else {
-        let response = response(0, ErrorCode::UnsupportedVersion, 0);
-        Answer::encode(correlation_id, 0, &response)
+pub(super) fn begin(mut asked: Asked) -> Result<Begun, Closing> {
+    let (version, correlation_id) = (asked.client.version, asked.correlation_id);
+    let answer = match asked.decode() {
+        Ok(request) => {
+            let error = check(version, &request);
+            let epoch = asked.client.services().metadata_index();
+            Answer::encode(correlation_id, version, &response(version, error, epoch))
+        }
+        Err(DecodeError::UnsupportedVersion { .. }) => {
+            let response = response(0, ErrorCode::UnsupportedVersion, 0);
+            Answer::encode(correlation_id, 0, &response)
+        }
+        Err(error) => return Err(error.into()),
     };
     Ok(Begun {
         answering: Box::pin(async move { answer.map(Some) }),
@@ -68,11 +63,11 @@ fn check(version: i16, request: &ApiVersionsRequest) -> ErrorCode {
 }
 
 fn response(version: i16, error: ErrorCode, epoch: i64) -> ApiVersionsResponse {
-    let api_keys = SERVED.iter().map(|(api, min, max)| {
+    let api_keys = dispatch::answered().map(|served| {
         ApiVersion::default()
-            .with_api_key(*api as i16)
-            .with_min_version(*min)
-            .with_max_version(*max)
+            .with_api_key(served.api_key)
+            .with_min_version(served.version_min)
+            .with_max_version(served.version_max)
     });
     let response = ApiVersionsResponse::default()
         .with_error_code(error.number())

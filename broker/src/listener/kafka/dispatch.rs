@@ -5,30 +5,42 @@ use std::{future::Future, io, net::IpAddr, pin::Pin, sync::Arc};
 use bytes::Bytes;
 use kafka_protocol::{
     messages::ApiKey,
-    protocol::{Decodable, Encodable, HeaderVersion},
+    protocol::{Encodable, HeaderVersion},
 };
 
 use super::{
-    Gate, answer::Answer, api_versions, client::Client, cluster, codec, fetch, frames::FrameError,
+    Gate,
+    answer::Answer,
+    api_versions,
+    client::Client,
+    cluster,
+    codec::{self, DecodeError, Limits, Served, ServedRequest},
+    fetch,
+    frames::FrameError,
     groups, metadata, offsets, produce, producer_ids,
 };
 
-/// The APIs that are served: key, first and last version. Produce 0 to 2 are listed and refused: older
-/// librdkafka takes a higher first version for a broker without compression (KAFKA-18659).
-pub(super) const SERVED: &[(ApiKey, i16, i16)] = &[
-    (ApiKey::Produce, 0, 13),
-    (ApiKey::Fetch, 4, 17),
-    (ApiKey::ListOffsets, 1, 10),
-    (ApiKey::Metadata, 0, 13),
-    (ApiKey::OffsetCommit, 2, 9),
-    (ApiKey::OffsetFetch, 1, 9),
-    (ApiKey::FindCoordinator, 0, 6),
-    (ApiKey::ApiVersions, 0, 4),
-    (ApiKey::InitProducerId, 0, 5),
-    (ApiKey::OffsetForLeaderEpoch, 2, 4),
-    (ApiKey::DescribeCluster, 0, 2),
-    (ApiKey::ConsumerGroupHeartbeat, 0, 1),
+/// The APIs that are answered; the versions of each are those that `codec` decodes.
+const ANSWERED: &[ApiKey] = &[
+    ApiKey::Produce,
+    ApiKey::Fetch,
+    ApiKey::ListOffsets,
+    ApiKey::Metadata,
+    ApiKey::OffsetCommit,
+    ApiKey::OffsetFetch,
+    ApiKey::FindCoordinator,
+    ApiKey::ApiVersions,
+    ApiKey::InitProducerId,
+    ApiKey::OffsetForLeaderEpoch,
+    ApiKey::DescribeCluster,
+    ApiKey::ConsumerGroupHeartbeat,
 ];
+
+/// What clients are told.
+pub(super) fn answered() -> impl Iterator<Item = Served> {
+    let is_answered = |key| ANSWERED.iter().any(|api| *api as i16 == key);
+    codec::served().filter(move |served| is_answered(served.api_key))
+}
 
 /// An answer on its way; `None` where the client wants none.
 pub(super) type Answering =
@@ -50,7 +62,7 @@ pub(super) enum Closing {
     #[error("{0}")]
     Frame(FrameError),
     #[error("{0}")]
-    Malformed(#[from] codec::DecodeError),
+    Malformed(#[from] DecodeError),
     #[error("request with API key {api_key}, version {version} is not served")]
     NotServed { api_key: i16, version: i16 },
     #[error("produce request without acknowledgement failed: {0}")]
@@ -79,18 +91,32 @@ pub(super) struct Asked {
     pub(super) body: Bytes,
 }
 
+impl Asked {
+    /// The request itself; the message is of no use afterwards.
+    ///
+    /// # Errors
+    /// Bytes that are none.
+    pub(super) fn decode<Q: ServedRequest>(&mut self) -> Result<Q, DecodeError> {
+        let limits = Limits::default();
+        codec::decode(
+            self.api as i16,
+            self.client.version,
+            &mut self.body,
+            &limits,
+        )
+    }
+}
+
 /// Begins a request.
 ///
 /// # Errors
 /// A message that is none.
 pub(super) fn begin(gate: &Arc<Gate>, address: IpAddr, mut frame: Bytes) -> Result<Begun, Closing> {
     let header = codec::RequestHeader::parse(&mut frame)?;
-    let (api_key, version) = (header.api_key, header.version);
+    let (api_key, version) = (header.api_key, header.api_version);
     let not_served = Closing::NotServed { api_key, version };
-    let served = SERVED.iter().find(|(api, _, _)| *api as i16 == api_key);
-    let Some((api, min, max)) = served.copied() else {
-        return Err(not_served);
-    };
+    let api = ANSWERED.iter().find(|api| **api as i16 == api_key);
+    let api = *api.ok_or(not_served)?;
     let asked = Asked {
         client: Client {
             gate: Arc::clone(gate),
@@ -102,13 +128,10 @@ pub(super) fn begin(gate: &Arc<Gate>, address: IpAddr, mut frame: Bytes) -> Resu
         correlation_id: header.correlation_id,
         body: frame,
     };
-    if api == ApiKey::ApiVersions {
-        return api_versions::begin(asked, min..=max);
+    match api {
+        ApiKey::ApiVersions => api_versions::begin(asked),
+        _ => serve(asked),
     }
-    if !(min..=max).contains(&version) {
-        return Err(not_served);
-    }
-    serve(asked)
 }
 
 fn serve(asked: Asked) -> Result<Begun, Closing> {
@@ -133,22 +156,21 @@ fn serve(asked: Asked) -> Result<Begun, Closing> {
 
 /// Decodes a request and serves it on the control runtime.
 fn on_control<Q, R, F>(
-    asked: Asked,
+    mut asked: Asked,
     serve: impl FnOnce(Client, Q) -> F + Send + 'static,
 ) -> Result<Begun, Closing>
 where
-    Q: Decodable + Send + 'static,
+    Q: ServedRequest + Send + 'static,
     R: Encodable + HeaderVersion + Send + 'static,
     F: Future<Output = R> + Send + 'static,
 {
+    let request: Q = asked.decode()?;
     let Asked {
         client,
-        api,
         correlation_id,
-        mut body,
+        ..
     } = asked;
     let version = client.version;
-    let request: Q = codec::decode(api, version, &mut body)?;
     let control = client.gate.control.clone();
     let served = control.spawn(serve(client, request));
     let answering = async move {

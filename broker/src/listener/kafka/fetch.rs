@@ -13,7 +13,6 @@ use tokio::time::Instant;
 
 use super::{
     client::Client,
-    codec,
     dispatch::{Asked, Begun, Closing},
     wire,
 };
@@ -50,15 +49,14 @@ struct Topic {
 ///
 /// # Errors
 /// A message that is none.
-pub(super) fn begin(asked: Asked) -> Result<Begun, Closing> {
+pub(super) fn begin(mut asked: Asked) -> Result<Begun, Closing> {
+    let request: FetchRequest = asked.decode()?;
     let Asked {
         client,
-        api,
         correlation_id,
-        mut body,
+        ..
     } = asked;
     let version = client.version;
-    let request: FetchRequest = codec::decode(api, version, &mut body)?;
     let answering = async move {
         let topics = fetch(&client, request).await;
         Ok(Some(response::write(correlation_id, version, topics)))

@@ -14,7 +14,7 @@ mod answer;
 mod api_versions;
 mod client;
 mod cluster;
-mod codec;
+pub mod codec;
 mod connection;
 mod dispatch;
 mod fetch;

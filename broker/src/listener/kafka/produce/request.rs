@@ -54,7 +54,11 @@ impl Request {
         let mut cursor = Cursor::new(body, version >= FLEXIBLE);
         read(&mut cursor, version)
             .filter(|_| cursor.is_at_end())
-            .ok_or_else(|| DecodeError::cut("Produce"))
+            .ok_or(DecodeError::Undecodable {
+                api: "Produce",
+                version,
+                reason: "the message does not follow its schema".into(),
+            })
     }
 
     pub(super) fn partitions_of(&self, topic: &Topic) -> &[Partition] {
