@@ -2,10 +2,7 @@
 
 use bytes::Bytes;
 
-use super::{
-    every_version,
-    sample::{Encoding, Sample},
-};
+use super::{every_version, sample::Sample};
 use crate::listener::kafka::codec::{DecodeError, Limits, apis::decode_any};
 
 /// How many different requests of each version are cut and bent.
@@ -56,29 +53,25 @@ fn request_with_a_byte_more_is_refused() {
     });
 }
 
-/// A length that is off by some may happen to be right for other bytes; it must not panic. One beyond the
-/// request, or negative, is refused.
+/// It may happen to be right for other bytes, but it must not panic. Lengths beyond the request are in
+/// [`hostile`](super::hostile).
 #[test]
-fn request_with_a_wrong_length_is_refused_or_another_request() {
+fn request_with_a_length_off_by_some_is_refused_or_another_request() {
+    let (mut refusals, mut others) = (0, 0);
     every_sample(|api_key, version, sample| {
         for length in &sample.lengths {
             for near in [0, 1, 2, 3, 5, 17] {
-                let _either = refusal(api_key, version, sample.with_length(length, near));
-            }
-            let far: &[i64] = match length.encoding {
-                Encoding::I16 => &[i64::from(i16::MIN), -2, i64::from(i16::MAX)],
-                Encoding::I32 => &[i64::from(i32::MIN), -2, i64::from(i32::MAX)],
-                Encoding::Varint => &[1 << 24, i64::from(i32::MAX), i64::from(u32::MAX)],
-            };
-            for far in far {
-                let refused = refusal(api_key, version, sample.with_length(length, *far));
-                assert!(
-                    refused.is_some(),
-                    "{api_key} {version}, {length:?} as {far}"
-                );
+                match refusal(api_key, version, sample.with_length(length, near)) {
+                    Some(_) => refusals += 1,
+                    None => others += 1,
+                }
             }
         }
     });
+    assert!(
+        refusals > others && others > 0,
+        "{refusals} refused, {others} not"
+    );
 }
 
 #[test]
