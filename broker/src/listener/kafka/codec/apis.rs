@@ -57,6 +57,22 @@ macro_rules! apis {
         $(impl ServedRequest for messages::$request {
             const API_KEY: i16 = layouts::$layout.api_key;
         })*
+
+        /// Decodes whatever is served, for tests that go through all of it.
+        #[cfg(test)]
+        pub(super) fn decode_any(
+            api_key: i16,
+            version: i16,
+            body: &mut bytes::Bytes,
+            limits: &super::Limits,
+        ) -> Result<messages::RequestKind, DecodeError> {
+            match api_key {
+                $(messages::$request::API_KEY => {
+                    super::decode::<messages::$request>(api_key, version, body, limits).map(Into::into)
+                })*
+                _ => Err(DecodeError::UnknownApi { api_key }),
+            }
+        }
     };
 }
 

@@ -194,3 +194,112 @@ impl<'a> Walk<'a> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The refusal of a body, without the words that all refusals begin with.
+    fn refusal(api_key: i16, version: i16, body: &[u8]) -> String {
+        let limits = Limits {
+            elements_max: 3,
+            unknown_tagged_fields_max: 1,
+        };
+        let refused = check(api_key, version, body, &limits).unwrap_err();
+        let text = refused.to_string();
+        match text.split_once(" is malformed: ") {
+            Some((_, text)) => text.to_owned(),
+            None => text,
+        }
+    }
+
+    #[test]
+    fn refusals_say_what_and_where() {
+        // Heartbeat: group id, generation, member id; from version 3 an instance id that may be null.
+        let heartbeat = |tail: &[u8]| [b"\0\x01g\0\0\0\x07\0\x01m", tail].concat();
+        assert_eq!(
+            refusal(12, 3, &heartbeat(&[0])),
+            "field GroupInstanceId, byte 10: needs 2 bytes, has 1"
+        );
+        assert_eq!(
+            refusal(12, 3, &heartbeat(&[0xff, 0xfe])),
+            "field GroupInstanceId, byte 12: length -2 is negative"
+        );
+        assert_eq!(
+            refusal(12, 3, &heartbeat(&[0xff, 0xff, 1, 2])),
+            "field (end), byte 12: 2 bytes are left over"
+        );
+        assert_eq!(
+            refusal(12, 3, &[0xff, 0xff]),
+            "field GroupId, byte 2: is null, which it may not be in this version"
+        );
+        assert_eq!(
+            refusal(12, 4, &[0xff, 0xff, 0xff, 0xff, 0xff]),
+            "field GroupId, byte 0: varint does not end within 32 bits"
+        );
+        assert_eq!(
+            refusal(12, 5, &[]),
+            "Heartbeat version 5 is not served, 0 to 4 are"
+        );
+        assert_eq!(refusal(7, 0, &[]), "api key 7 is not served");
+    }
+
+    #[test]
+    fn elements_are_counted_in_all_arrays_together() {
+        // DeleteRecords 0: topics (name, partitions (index, offset)), timeout.
+        let partition = [0; 12];
+        let topic = |partitions: u8| {
+            let mut topic = vec![0, 0, 0, 0, 0, partitions];
+            topic.extend(partition.repeat(partitions.into()));
+            topic
+        };
+        let body = |partitions: u8| [&[0, 0, 0, 1], &topic(partitions)[..], &[0; 4]].concat();
+        let limits = Limits {
+            elements_max: 3,
+            ..Limits::BEFORE_AUTHENTICATION
+        };
+        assert_eq!(check(21, 0, &body(2), &limits), Ok(()));
+        assert_eq!(
+            refusal(21, 0, &body(3)),
+            "field Partitions, byte 10: has 3 elements, 2 more are allowed in this request"
+        );
+        assert_eq!(
+            refusal(21, 0, &[0, 0, 0, 2, 0, 0, 0, 0, 0]),
+            "field Topics, byte 4: has 2 elements of at least 6 bytes each, and 5 bytes for them"
+        );
+    }
+
+    #[test]
+    fn tagged_fields_ascend_and_are_as_long_as_they_say() {
+        // Fetch 12 of nothing; its tag 0 is the cluster id, its tag 1 exists from version 15.
+        let fetch = |tagged: &[u8]| {
+            let fixed = [0; 4 * 4 + 1 + 4 * 2];
+            [&fixed[..], &[1, 1, 1], tagged].concat()
+        };
+        let limits = Limits::BEFORE_AUTHENTICATION;
+        assert_eq!(
+            check(1, 12, &fetch(&[2, 0, 2, 2, b'c', 9, 0]), &limits),
+            Ok(())
+        );
+        assert_eq!(
+            refusal(1, 12, &fetch(&[1, 0, 3, 2, b'c', b'd'])),
+            "field ClusterId, byte 33: tagged field says 3 bytes, takes 2"
+        );
+        assert_eq!(
+            refusal(1, 12, &fetch(&[2, 9, 0, 9, 0])),
+            "field (tagged fields), byte 32: tag 9 does not ascend"
+        );
+        assert_eq!(
+            refusal(1, 12, &fetch(&[1, 1, 0])),
+            "field (tagged fields), byte 31: tag 1 does not exist in this version"
+        );
+        assert_eq!(
+            refusal(1, 12, &fetch(&[2, 8, 0, 9, 0])),
+            "field (tagged fields), byte 33: has more unknown tagged fields than are allowed in a request"
+        );
+        assert_eq!(
+            refusal(1, 12, &fetch(&[1, 9, 5, 0])),
+            "field (tagged fields), byte 31: needs 5 bytes, has 1"
+        );
+    }
+}

@@ -101,3 +101,101 @@ fn skip_tagged_fields(cursor: &mut Cursor<'_>) -> Result<(), Problem> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use bytes::BytesMut;
+    use kafka_protocol::{messages, protocol::Encodable as _};
+
+    use super::*;
+    use crate::listener::kafka::codec::apis::APIS;
+
+    fn parse(frame: &[u8]) -> Result<RequestHeader, DecodeError> {
+        RequestHeader::parse(&mut Bytes::copy_from_slice(frame))
+    }
+
+    /// A header as `kafka-protocol` writes it, and a body.
+    fn frame(
+        api_key: i16,
+        api_version: i16,
+        header_version: i16,
+        client_id: Option<&str>,
+    ) -> Bytes {
+        let header = messages::RequestHeader::default()
+            .with_request_api_key(api_key)
+            .with_request_api_version(api_version)
+            .with_correlation_id(77)
+            .with_client_id(client_id.map(|id| StrBytes::from_string(id.into())));
+        let mut frame = BytesMut::new();
+        header.encode(&mut frame, header_version).unwrap();
+        frame.extend_from_slice(b"body");
+        frame.freeze()
+    }
+
+    #[test]
+    fn header_of_every_version_is_taken_off_its_frame() {
+        for api in APIS {
+            for api_version in api.first..=api.last {
+                for client_id in [None, Some(""), Some("rdkafka"), Some("klient-ä")] {
+                    let flexible = api.layout.format(api_version).flexible;
+                    let header_version = 1 + i16::from(flexible);
+                    let mut frame =
+                        frame(api.layout.api_key, api_version, header_version, client_id);
+                    let header = RequestHeader::parse(&mut frame).unwrap();
+                    assert_eq!(header.api_key, api.layout.api_key);
+                    assert_eq!(header.api_version, api_version);
+                    assert_eq!(header.correlation_id, 77);
+                    assert_eq!(header.client_id.as_deref(), client_id);
+                    assert_eq!(frame, "body");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn header_cut_at_any_byte_is_refused_and_its_frame_unchanged() {
+        for (api_version, header_version) in [(8, 1), (12, 2)] {
+            let whole = frame(3, api_version, header_version, Some("me"));
+            for end in 0..whole.len() - b"body".len() {
+                let mut cut = whole.slice(..end);
+                assert!(RequestHeader::parse(&mut cut).is_err(), "{end}");
+                assert_eq!(cut, whole.slice(..end));
+            }
+        }
+    }
+
+    #[test]
+    fn header_of_an_api_versions_request_from_the_future_is_read() {
+        let header = RequestHeader::parse(&mut frame(18, 99, 2, Some("new"))).unwrap();
+        assert_eq!((header.api_version, header.correlation_id), (99, 77));
+    }
+
+    #[test]
+    fn tagged_fields_of_a_header_are_skipped() {
+        let mut frame =
+            Bytes::from_static(&[0, 3, 0, 12, 0, 0, 0, 5, 0xff, 0xff, 2, 0, 1, 9, 7, 0, 42]);
+        let header = RequestHeader::parse(&mut frame).unwrap();
+        assert_eq!((header.correlation_id, header.client_id), (5, None));
+        assert_eq!(frame, &[42][..]);
+    }
+
+    #[test]
+    fn header_of_an_api_that_is_not_served_is_refused() {
+        for api_key in [-1, 7, 71] {
+            let refused = parse(&frame(api_key, 0, 1, None));
+            assert_eq!(refused, Err(DecodeError::UnknownApi { api_key }));
+        }
+    }
+
+    #[test]
+    fn refusal_names_field_and_place() {
+        let refused = parse(&[0, 3, 0, 1, 0, 0, 0, 5, 0, 2, 0xc3, 0x28]).unwrap_err();
+        let expected =
+            "RequestHeader version 1 is malformed: field ClientId, byte 12: is not UTF-8";
+        assert_eq!(refused.to_string(), expected);
+        let refused = parse(&[0, 3, 0, 1, 0]).unwrap_err();
+        let expected = "RequestHeader version 1 is malformed: field CorrelationId, byte 4: needs 4 \
+                        bytes, has 1";
+        assert_eq!(refused.to_string(), expected);
+    }
+}
