@@ -1,8 +1,11 @@
-//! Metadata: topics, their partitions, and who leads them.
+//! Metadata and DescribeTopicPartitions: topics, their partitions, and who leads them.
+
+use std::collections::BTreeSet;
 
 use kafka_protocol::{
     messages::{
-        BrokerId, MetadataRequest, MetadataResponse, TopicName,
+        BrokerId, DescribeTopicPartitionsRequest, DescribeTopicPartitionsResponse, MetadataRequest,
+        MetadataResponse, TopicName, describe_topic_partitions_response as page,
         metadata_request::MetadataRequestTopic,
         metadata_response::{
             MetadataResponseBroker, MetadataResponsePartition, MetadataResponseTopic,
@@ -135,4 +138,108 @@ fn partition(partition: PartitionDescription) -> MetadataResponsePartition {
         .with_replica_nodes(ids(&partition.replicas))
         .with_isr_nodes(ids(&partition.in_sync))
         .with_offline_replicas(offline)
+}
+
+/// Partitions of one answer at most, where the client allows more (Kafka's default).
+const PARTITIONS_MAX: usize = 2_000;
+
+/// Topics page by page, in order of name (KIP-966).
+pub(super) async fn describe_topic_partitions(
+    client: Client,
+    request: DescribeTopicPartitionsRequest,
+) -> DescribeTopicPartitionsResponse {
+    let (services, context) = (client.services(), client.context());
+    let mut names: BTreeSet<String> = match request.topics.is_empty() {
+        false => request
+            .topics
+            .iter()
+            .map(|topic| topic.name.to_string())
+            .collect(),
+        true => {
+            let all = services.list_topics(&context, true);
+            all.iter().map(|topic| topic.name.to_string()).collect()
+        }
+    };
+    let mut skipped = 0;
+    if let Some(cursor) = &request.cursor {
+        names = names.split_off(&cursor.topic_name.to_string());
+        if names
+            .first()
+            .is_some_and(|name| **name == **cursor.topic_name)
+        {
+            skipped = usize::try_from(cursor.partition_index).unwrap_or(0);
+        }
+    }
+    let limit = usize::try_from(request.response_partition_limit).unwrap_or(PARTITIONS_MAX);
+    let mut left = limit.clamp(1, PARTITIONS_MAX);
+    let mut topics = Vec::new();
+    for name in names {
+        if left == 0 {
+            let cursor = page::Cursor::default().with_topic_name(topic_name(name));
+            return paged(topics, Some(cursor));
+        }
+        let found = services.describe_topic(&context, &TopicRef::Name(name.clone()), false);
+        let skip = std::mem::take(&mut skipped);
+        let topic = match found {
+            Ok(found) => found,
+            Err(error) => {
+                topics.push(
+                    page::DescribeTopicPartitionsResponseTopic::default()
+                        .with_error_code(error.code.number())
+                        .with_name(Some(topic_name(name))),
+                );
+                continue;
+            }
+        };
+        let count = topic.partitions.len().saturating_sub(skip).min(left);
+        let next = skip + count;
+        let is_cut = next < topic.partitions.len();
+        topics.push(page_of(shown(topic), skip, count));
+        left -= count;
+        if is_cut {
+            let cursor = page::Cursor::default()
+                .with_topic_name(topic_name(name))
+                .with_partition_index(i32::try_from(next).unwrap_or(i32::MAX));
+            return paged(topics, Some(cursor));
+        }
+    }
+    paged(topics, None)
+}
+
+fn topic_name(name: String) -> TopicName {
+    TopicName(StrBytes::from_string(name))
+}
+
+fn paged(
+    topics: Vec<page::DescribeTopicPartitionsResponseTopic>,
+    next: Option<page::Cursor>,
+) -> DescribeTopicPartitionsResponse {
+    DescribeTopicPartitionsResponse::default()
+        .with_topics(topics)
+        .with_next_cursor(next)
+}
+
+fn page_of(
+    topic: MetadataResponseTopic,
+    skip: usize,
+    count: usize,
+) -> page::DescribeTopicPartitionsResponseTopic {
+    let partitions = topic.partitions.into_iter().skip(skip).take(count);
+    let partitions = partitions.map(|partition| {
+        page::DescribeTopicPartitionsResponsePartition::default()
+            .with_error_code(partition.error_code)
+            .with_partition_index(partition.partition_index)
+            .with_leader_id(partition.leader_id)
+            .with_leader_epoch(partition.leader_epoch)
+            .with_replica_nodes(partition.replica_nodes)
+            .with_isr_nodes(partition.isr_nodes)
+            .with_eligible_leader_replicas(Some(Vec::new()))
+            .with_last_known_elr(Some(Vec::new()))
+            .with_offline_replicas(partition.offline_replicas)
+    });
+    page::DescribeTopicPartitionsResponseTopic::default()
+        .with_name(topic.name)
+        .with_topic_id(topic.topic_id)
+        .with_is_internal(topic.is_internal)
+        .with_partitions(partitions.collect())
 }

@@ -1,14 +1,25 @@
 //! Values of the wire: read from bytes that may be anything, and written.
 
 use bytes::{Buf as _, BufMut, Bytes, BytesMut};
+use kafka_protocol::protocol::StrBytes;
 use millstream_proto::{LeaderEpoch, TopicId};
 
-use crate::service::fetch::Isolation;
+use crate::service::{ServiceError, fetch::Isolation};
 
 /// Length of a topic id.
 const TOPIC_ID_BYTES: usize = 16;
 /// Bytes of the longest unsigned varint of 32 bits.
 const VARINT_BYTES_MAX: u32 = 5;
+
+/// What a refusal says, and what to do about it.
+pub(super) fn error_message(error: &ServiceError) -> Option<StrBytes> {
+    let ServiceError { message, hint, .. } = error;
+    let text = match hint.is_empty() {
+        true => message.clone(),
+        false => format!("{message} ({hint})"),
+    };
+    Some(StrBytes::from_string(text))
+}
 
 /// How far a reader sees.
 pub(super) const fn isolation(level: i8) -> Isolation {

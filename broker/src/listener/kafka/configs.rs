@@ -1,0 +1,292 @@
+//! DescribeConfigs, IncrementalAlterConfigs and AlterConfigs.
+
+mod broker_names;
+
+use std::collections::BTreeMap;
+
+use kafka_protocol::{
+    messages::{
+        AlterConfigsRequest, AlterConfigsResponse, DescribeConfigsRequest, DescribeConfigsResponse,
+        IncrementalAlterConfigsRequest, IncrementalAlterConfigsResponse, alter_configs_response,
+        describe_configs_request::DescribeConfigsResource,
+        describe_configs_response::{
+            DescribeConfigsResourceResult, DescribeConfigsResult, DescribeConfigsSynonym,
+        },
+        incremental_alter_configs_request::AlterableConfig,
+        incremental_alter_configs_response,
+    },
+    protocol::StrBytes,
+};
+use millstream_proto::ErrorCode;
+
+use super::{client::Client, wire};
+use crate::{
+    config::topic::{self, Kind},
+    service::{
+        ServiceError,
+        configs::{ConfigChange, ConfigEntry, ConfigResource, ConfigSource},
+    },
+};
+
+/// Types of resources (ConfigResource of Kafka 4.3).
+const TOPIC: i8 = 2;
+const BROKER: i8 = 4;
+/// Where a value comes from (DescribeConfigsResponse of Kafka 4.3).
+const FROM_TOPIC: i8 = 1;
+const FROM_BROKER: i8 = 4;
+const FROM_DEFAULT: i8 = 5;
+/// What is done to a value (IncrementalAlterConfigs).
+const SET: i8 = 0;
+const DELETE: i8 = 1;
+const APPEND: i8 = 2;
+const SUBTRACT: i8 = 3;
+
+/// Where a value comes from, as Kafka numbers it.
+pub(super) const fn source(source: ConfigSource) -> i8 {
+    match source {
+        ConfigSource::Topic => FROM_TOPIC,
+        ConfigSource::File | ConfigSource::Environment | ConfigSource::Flag => FROM_BROKER,
+        ConfigSource::Default => FROM_DEFAULT,
+    }
+}
+
+pub(super) async fn describe_configs(
+    client: Client,
+    request: DescribeConfigsRequest,
+) -> DescribeConfigsResponse {
+    let results = request.resources.into_iter().map(|asked| {
+        let entries = entries(&client, &asked);
+        let result = DescribeConfigsResult::default()
+            .with_resource_type(asked.resource_type)
+            .with_resource_name(asked.resource_name);
+        match entries {
+            Ok(entries) => {
+                let wanted = entries.into_iter().filter(|entry| {
+                    let keys = asked.configuration_keys.as_ref();
+                    keys.is_none_or(|keys| keys.iter().any(|key| **key == *entry.name))
+                });
+                let (synonyms, text) = (request.include_synonyms, request.include_documentation);
+                result.with_configs(wanted.map(|e| described(e, synonyms, text)).collect())
+            }
+            Err(error) => result
+                .with_error_code(error.code.number())
+                .with_error_message(wire::error_message(&error)),
+        }
+    });
+    DescribeConfigsResponse::default().with_results(results.collect())
+}
+
+fn entries(
+    client: &Client,
+    asked: &DescribeConfigsResource,
+) -> Result<Vec<ConfigEntry>, ServiceError> {
+    let resource = resource(asked.resource_type, &asked.resource_name)?;
+    let (services, context) = (client.services(), client.context());
+    let entries = services.describe_configs(&context, &resource, &[])?;
+    Ok(match resource {
+        ConfigResource::Topic(_) => entries,
+        ConfigResource::Broker(_) => broker_names::under_kafkas_names(entries),
+    })
+}
+
+fn resource(resource_type: i8, name: &str) -> Result<ConfigResource, ServiceError> {
+    match resource_type {
+        TOPIC => Ok(ConfigResource::Topic(name.to_owned())),
+        BROKER => Ok(ConfigResource::Broker(name.to_owned())),
+        other => Err(ServiceError::invalid_request(
+            format!("resource type {other} has no configuration here, expected 2 or 4"),
+            "ask for a topic (2) or a broker (4)",
+        )),
+    }
+}
+
+fn described(
+    entry: ConfigEntry,
+    with_synonyms: bool,
+    with_documentation: bool,
+) -> DescribeConfigsResourceResult {
+    let text = StrBytes::from_string;
+    let mut synonyms = Vec::new();
+    if with_synonyms {
+        let synonym = |value: &str, source| {
+            DescribeConfigsSynonym::default()
+                .with_name(text(entry.name.clone()))
+                .with_value(Some(text(value.to_owned())))
+                .with_source(source)
+        };
+        if entry.source != ConfigSource::Default {
+            synonyms.push(synonym(&entry.value, source(entry.source)));
+        }
+        synonyms.push(synonym(&entry.default_value, FROM_DEFAULT));
+    }
+    DescribeConfigsResourceResult::default()
+        .with_config_type(config_type(&entry.name))
+        .with_config_source(source(entry.source))
+        .with_read_only(entry.read_only)
+        .with_synonyms(synonyms)
+        .with_documentation(with_documentation.then(|| text(entry.documentation)))
+        .with_name(text(entry.name))
+        .with_value(Some(text(entry.value)))
+}
+
+/// The type of a key's values (ConfigDef.Type of Kafka 4.3).
+fn config_type(name: &str) -> i8 {
+    const BOOLEAN: i8 = 1;
+    const STRING: i8 = 2;
+    const INT: i8 = 3;
+    const LONG: i8 = 5;
+    const DOUBLE: i8 = 6;
+    const LIST: i8 = 7;
+    let topic_key = broker_names::topic_key(name).unwrap_or(name);
+    let key = topic::KEYS.iter().find(|key| key.name == topic_key);
+    match key.map(|key| &key.kind) {
+        Some(Kind::Whole { max, .. }) if i32::try_from(*max).is_ok() => INT,
+        Some(Kind::Whole { .. }) => LONG,
+        Some(Kind::Ratio) => DOUBLE,
+        Some(Kind::Bool) => BOOLEAN,
+        // Those that take any text are lists of replicas.
+        Some(Kind::ListOf(_) | Kind::Text) => LIST,
+        Some(Kind::OneOf(_)) | None => STRING,
+    }
+}
+
+pub(super) async fn incremental_alter_configs(
+    client: Client,
+    request: IncrementalAlterConfigsRequest,
+) -> IncrementalAlterConfigsResponse {
+    let mut responses = Vec::with_capacity(request.resources.len());
+    for asked in request.resources {
+        let altered = async {
+            let resource = resource(asked.resource_type, &asked.resource_name)?;
+            let changes = changes(&client, &resource, &asked.configs)?;
+            alter(&client, &resource, &changes, request.validate_only).await
+        };
+        let altered = altered.await;
+        let response = incremental_alter_configs_response::AlterConfigsResourceResponse::default()
+            .with_resource_type(asked.resource_type)
+            .with_resource_name(asked.resource_name);
+        responses.push(match altered {
+            Ok(()) => response,
+            Err(error) => response
+                .with_error_code(error.code.number())
+                .with_error_message(wire::error_message(&error)),
+        });
+    }
+    IncrementalAlterConfigsResponse::default().with_responses(responses)
+}
+
+async fn alter(
+    client: &Client,
+    resource: &ConfigResource,
+    changes: &[ConfigChange],
+    validate_only: bool,
+) -> Result<(), ServiceError> {
+    if let ConfigResource::Broker(_) = resource {
+        return Err(ServiceError::new(
+            ErrorCode::InvalidConfig,
+            "configuration of a broker cannot be changed while it runs",
+            "change its configuration file and restart it",
+        ));
+    }
+    let (services, context) = (client.services(), client.context());
+    services
+        .alter_configs(&context, resource, changes, validate_only)
+        .await
+}
+
+fn changes(
+    client: &Client,
+    resource: &ConfigResource,
+    asked: &[AlterableConfig],
+) -> Result<Vec<ConfigChange>, ServiceError> {
+    let entries = client
+        .services()
+        .describe_configs(&client.context(), resource, &[])?;
+    let current: BTreeMap<&str, &str> = entries
+        .iter()
+        .map(|entry| (&*entry.name, &*entry.value))
+        .collect();
+    let change = |config: &AlterableConfig| {
+        let value = config.value.as_deref().unwrap_or_default();
+        let listed = current.get(&*config.name).copied().unwrap_or_default();
+        Ok(ConfigChange {
+            name: config.name.to_string(),
+            value: match config.config_operation {
+                SET => Some(value.to_owned()),
+                DELETE => None,
+                APPEND => Some(join(&config.name, listed, |items| {
+                    items.extend(value.split(',').filter(|item| !listed.contains(item)));
+                })?),
+                SUBTRACT => Some(join(&config.name, listed, |items| {
+                    items.retain(|item| !value.split(',').any(|gone| gone == *item));
+                })?),
+                other => {
+                    return Err(ServiceError::invalid_request(
+                        format!("operation {other} on {}, expected 0 to 3", &*config.name),
+                        "0 sets, 1 deletes, 2 appends to a list, 3 takes from one",
+                    ));
+                }
+            },
+        })
+    };
+    asked.iter().map(change).collect()
+}
+
+/// A list with its items changed.
+fn join<'a>(
+    name: &str,
+    listed: &'a str,
+    change: impl FnOnce(&mut Vec<&'a str>),
+) -> Result<String, ServiceError>
+where
+{
+    let key = topic::KEYS.iter().find(|key| key.name == name);
+    if key.is_some_and(|key| !matches!(key.kind, Kind::ListOf(_) | Kind::Text)) {
+        return Err(ServiceError::new(
+            ErrorCode::InvalidConfig,
+            format!("topic config {name} is no list"),
+            "set it instead",
+        ));
+    }
+    let mut items: Vec<&str> = listed.split(',').filter(|item| !item.is_empty()).collect();
+    change(&mut items);
+    Ok(items.join(","))
+}
+
+/// What is not named goes back to its default.
+pub(super) async fn alter_configs(
+    client: Client,
+    request: AlterConfigsRequest,
+) -> AlterConfigsResponse {
+    let mut responses = Vec::with_capacity(request.resources.len());
+    for asked in request.resources {
+        let altered = async {
+            let resource = resource(asked.resource_type, &asked.resource_name)?;
+            let (services, context) = (client.services(), client.context());
+            let entries = services.describe_configs(&context, &resource, &[])?;
+            let overridden = entries.iter().filter(|e| e.source == ConfigSource::Topic);
+            let mut values: BTreeMap<String, Option<String>> =
+                overridden.map(|entry| (entry.name.clone(), None)).collect();
+            for config in &asked.configs {
+                let value = config.value.as_ref().map(ToString::to_string);
+                values.insert(config.name.to_string(), value);
+            }
+            let changes = values.into_iter();
+            let changes: Vec<_> = changes
+                .map(|(name, value)| ConfigChange { name, value })
+                .collect();
+            alter(&client, &resource, &changes, request.validate_only).await
+        };
+        let altered = altered.await;
+        let response = alter_configs_response::AlterConfigsResourceResponse::default()
+            .with_resource_type(asked.resource_type)
+            .with_resource_name(asked.resource_name);
+        responses.push(match altered {
+            Ok(()) => response,
+            Err(error) => response
+                .with_error_code(error.code.number())
+                .with_error_message(wire::error_message(&error)),
+        });
+    }
+    AlterConfigsResponse::default().with_responses(responses)
+}
