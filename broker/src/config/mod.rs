@@ -165,6 +165,9 @@ sections! {
         kafka_requests_in_flight_max: u32 = 64;
         /// Bytes of one answer to a Kafka fetch request, whatever it asks for.
         fetch_response_bytes_max: ByteSize = ByteSize::mib(64);
+        /// Fetch sessions of Kafka clients that are remembered; further clients name all their partitions in
+        /// each request.
+        fetch_sessions_max: u32 = 1_000;
         /// Topics of the cluster.
         topics_max: u32 = 10_000;
         /// Partitions of all topics.

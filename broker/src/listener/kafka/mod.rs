@@ -50,6 +50,7 @@ struct Gate {
     control: runtime::Handle,
     /// Where clients reach this broker.
     advertised: HostPort,
+    fetch_sessions: fetch::Sessions,
 }
 
 /// Serves Kafka clients on `listener` until `shutdown` begins and what they asked is answered. Runs on the
@@ -66,7 +67,9 @@ pub async fn serve(
     counts: Arc<ConnectionCounts>,
 ) {
     let incoming = accept::incoming(listener, services.config(), counts, shutdown.clone());
+    let sessions_max = services.config().limits.fetch_sessions_max;
     let gate = Arc::new(Gate {
+        fetch_sessions: fetch::Sessions::new(sessions_max),
         services,
         control,
         advertised,

@@ -2,14 +2,14 @@
 
 use bytes::{BufMut as _, Bytes, BytesMut};
 use kafka_protocol::messages::ApiKey;
-use millstream_proto::Offset;
+use millstream_proto::{ErrorCode, Offset};
 
 use super::{
     super::{
         answer::{Answer, LENGTH_BYTES, is_flexible},
         wire::Put as _,
     },
-    Slot, TOPIC_IDS, Topic,
+    Slot, Topic,
 };
 use crate::service::fetch::Offsets;
 
@@ -17,11 +17,15 @@ use crate::service::fetch::Offsets;
 const LOG_START_OFFSET: i16 = 5;
 const SESSION: i16 = 7;
 const PREFERRED_REPLICA: i16 = 11;
-/// No session is kept.
-const NO_SESSION: i32 = 0;
 
 /// Writes an answer.
-pub(super) fn write(correlation_id: i32, version: i16, topics: Vec<Topic>) -> Answer {
+pub(super) fn write(
+    correlation_id: i32,
+    version: i16,
+    error: ErrorCode,
+    session_id: i32,
+    slots: Vec<Slot>,
+) -> Answer {
     let mut response = Response {
         version,
         is_flexible: is_flexible(ApiKey::Fetch, version),
@@ -29,7 +33,8 @@ pub(super) fn write(correlation_id: i32, version: i16, topics: Vec<Topic>) -> An
         chunks: vec![Bytes::new()],
         bytes: 0,
     };
-    response.topics(topics);
+    response.begin(error, session_id);
+    response.topics(slots);
     response.finish(correlation_id)
 }
 
@@ -45,23 +50,32 @@ struct Response {
 }
 
 impl Response {
-    fn topics(&mut self, topics: Vec<Topic>) {
+    fn begin(&mut self, error: ErrorCode, session_id: i32) {
         let throttle_time_ms = 0;
         self.text.put_i32(throttle_time_ms);
         if self.version >= SESSION {
-            let error_code = 0;
-            self.text.put_i16(error_code);
-            self.text.put_i32(NO_SESSION);
+            self.text.put_i16(error.number());
+            self.text.put_i32(session_id);
         }
-        self.text.put_count(topics.len(), self.is_flexible);
-        for topic in topics {
-            if self.version >= TOPIC_IDS {
-                self.text.put_slice(topic.id.as_bytes());
-            } else {
-                self.text.put_text(topic.name.as_bytes(), self.is_flexible);
+    }
+
+    /// Partitions of one topic in a row stand under it.
+    fn topics(&mut self, slots: Vec<Slot>) {
+        let runs: Vec<usize> = slots
+            .chunk_by(|one, next| one.topic == next.topic)
+            .map(<[Slot]>::len)
+            .collect();
+        self.text.put_count(runs.len(), self.is_flexible);
+        let mut slots = slots.into_iter().peekable();
+        for run in runs {
+            if let Some(first) = slots.peek() {
+                match &first.topic {
+                    Topic::Id(id) => self.text.put_slice(id.as_bytes()),
+                    Topic::Name(name) => self.text.put_text(name.as_bytes(), self.is_flexible),
+                }
             }
-            self.text.put_count(topic.slots.len(), self.is_flexible);
-            for slot in topic.slots {
+            self.text.put_count(run, self.is_flexible);
+            for slot in slots.by_ref().take(run) {
                 self.partition(slot);
             }
             self.text.put_no_tags(self.is_flexible);
@@ -70,7 +84,7 @@ impl Response {
     }
 
     fn partition(&mut self, slot: Slot) {
-        self.text.put_i32(slot.index);
+        self.text.put_i32(slot.asked.partition);
         let (code, offsets) = match &slot.read {
             Ok(read) => (0, Some(read.offsets)),
             Err(refusal) => (refusal.error.code.number(), refusal.offsets),
