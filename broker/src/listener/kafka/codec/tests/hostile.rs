@@ -29,6 +29,11 @@ const ADDRESS_SPACE_MAX: u64 = 1 << 30;
 const TIME_MAX: Duration = Duration::from_millis(100);
 /// What requests of [`Limits::default`] may take of memory at most, whatever is in them.
 const MEMORY_KIB_MAX: u64 = 96 * 1024;
+/// With these only the bytes that are there bound anything.
+const UNLIMITED: Limits = Limits {
+    elements_max: usize::MAX,
+    unknown_tagged_fields_max: usize::MAX,
+};
 const CHILD: &str = "MILLSTREAM_TEST_LIMITED_CHILD";
 
 /// Runs `work` in a child with little memory: the child returns nothing, its parent how it ended.
@@ -76,11 +81,11 @@ fn refuse<T>(
     }
 }
 
-fn refuse_body(api: &Api, version: i16, body: Vec<u8>) -> Problem {
+fn refuse_body(api: &Api, version: i16, body: Vec<u8>, limits: &Limits) -> Problem {
     let what = || format!("{} {version}", api.layout.name);
     let mut body = Bytes::from(body);
     refuse(what, || {
-        decode_any(api.layout.api_key, version, &mut body, &Limits::default())
+        decode_any(api.layout.api_key, version, &mut body, limits)
     })
 }
 
@@ -109,9 +114,9 @@ fn refuse_hostile_bodies() {
             for count in hostile_counts(length.encoding) {
                 let mut body = sample.with_length(length, *count);
                 let removed = sample.bytes.len() - length.place.end;
-                refuse_body(api, version, body.clone());
+                refuse_body(api, version, body.clone(), &UNLIMITED);
                 body.truncate(body.len() - removed);
-                refuse_body(api, version, body);
+                refuse_body(api, version, body, &UNLIMITED);
                 shapes += 2;
             }
         }
@@ -242,8 +247,8 @@ fn as_many_elements_as_are_allowed_take_little_memory_and_one_more_is_refused() 
 
 fn stuff_requests() {
     let limits = Limits::default();
-    let mut stuffed_versions = 0;
-    for (api, version) in every_version() {
+    let mut versions = 0;
+    for (api, version) in every_version().filter(|(api, v)| *v == api.first || *v == api.last) {
         let Some(body) = stuffed(api, version, limits.elements_max) else {
             continue;
         };
@@ -251,17 +256,12 @@ fn stuff_requests() {
         decode_any(api.layout.api_key, version, &mut body, &limits)
             .unwrap_or_else(|error| panic!("{error}"));
         let one_more = stuffed(api, version, limits.elements_max + 1).unwrap();
-        let problem = refuse_body(api, version, one_more);
-        assert!(
-            matches!(problem, Problem::TooManyElements { .. }),
-            "{problem}"
-        );
-        stuffed_versions += 1;
+        let problem = refuse_body(api, version, one_more, &limits);
+        let is_refused_by_limit = matches!(problem, Problem::TooManyElements { .. });
+        assert!(is_refused_by_limit, "{problem}");
+        versions += 1;
     }
-    assert!(
-        stuffed_versions > 100,
-        "{stuffed_versions} versions have arrays"
-    );
+    assert!(versions > 60, "{versions} versions with arrays");
     assert!(peak_kib() < MEMORY_KIB_MAX, "took {} KiB", peak_kib());
 }
 
