@@ -212,13 +212,14 @@ impl Writer<'_> {
                 .is_none_or(|tagged| *tagged == field.versions),
             "is tagged in some versions and not in others"
         );
-        let indent = "    ".repeat(depth);
         write!(
             out,
-            "{indent}Field {{ name: \"{}\", versions: {versions}, ",
+            "{}Field {{ name: \"{}\", versions: {versions}, ",
+            "    ".repeat(depth),
             field.name
         )?;
-        if let Some(nullable) = self.within_valid(&field.nullable_versions)? {
+        let nullable = self.within_valid(&field.nullable_versions)?;
+        if let Some(nullable) = nullable {
             write!(out, "nullable: {nullable}, ")?;
         }
         if let Some(tag) = field.tag {
@@ -226,7 +227,10 @@ impl Writer<'_> {
         }
         out.push_str("kind: ");
         self.kind(field, &field.kind, depth, out)?;
-        out.push_str(", ..PLAIN },\n");
+        if nullable.is_none() || field.tag.is_none() {
+            out.push_str(", ..PLAIN");
+        }
+        out.push_str(" },\n");
         Ok(())
     }
 

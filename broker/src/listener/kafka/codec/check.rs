@@ -119,8 +119,18 @@ impl<'a> Walk<'a> {
                 let count = self.length(kind, nullable)?;
                 self.elements(element, count)
             }
-            Kind::Struct(_) if nullable && self.cursor.i8()? < 0 => Ok(()),
+            Kind::Struct(_) if nullable && self.is_null_struct()? => Ok(()),
             Kind::Struct(fields) => self.fields(fields),
+        }
+    }
+
+    /// Kafka takes any negative byte for null and any other for a struct, `kafka-protocol` all but 1 for null:
+    /// what both write is the only thing that they read alike.
+    fn is_null_struct(&mut self) -> Result<bool, Problem> {
+        match self.cursor.i8()? {
+            -1 => Ok(true),
+            1 => Ok(false),
+            found => Err(Problem::StructMarker { found }),
         }
     }
 
@@ -270,6 +280,24 @@ mod tests {
     }
 
     #[test]
+    fn struct_is_there_or_null() {
+        // DescribeTopicPartitions 0: no topics, limit, a cursor (topic, partition) or none.
+        let request = |cursor: &[u8]| [&[1, 0, 0, 0, 9], cursor, &[0]].concat();
+        let limits = Limits::default();
+        assert_eq!(check(75, 0, &request(&[0xff]), &limits), Ok(()));
+        let cursor = [1, 2, b't', 0, 0, 0, 7, 0];
+        assert_eq!(check(75, 0, &request(&cursor), &limits), Ok(()));
+        for marker in [0, 2, 0x7f, 0x80, 0xfe] {
+            let odd = [&[marker], &cursor[1..]].concat();
+            let refused = refusal(75, 0, &request(&odd));
+            assert!(
+                refused.starts_with("field Cursor, byte 6: struct is neither"),
+                "{refused}"
+            );
+        }
+    }
+
+    #[test]
     fn tagged_fields_ascend_and_are_as_long_as_they_say() {
         // Fetch 12 of nothing; its tag 0 is the cluster id, its tag 1 exists from version 15.
         let fetch = |tagged: &[u8]| {
@@ -295,7 +323,7 @@ mod tests {
         );
         assert_eq!(
             refusal(1, 12, &fetch(&[2, 8, 0, 9, 0])),
-            "field (tagged fields), byte 33: has more unknown tagged fields than are allowed in a request"
+            "field (tagged fields), byte 33: has more unknown tagged fields than are allowed"
         );
         assert_eq!(
             refusal(1, 12, &fetch(&[1, 9, 5, 0])),

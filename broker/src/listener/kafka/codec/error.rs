@@ -76,9 +76,10 @@ pub enum Problem {
         /// How many were still allowed.
         allowed: usize,
     },
-    /// More unknown tagged fields than
-    /// [`Limits::unknown_tagged_fields_max`](super::Limits::unknown_tagged_fields_max) allows.
-    #[error("has more unknown tagged fields than are allowed in a request")]
+    /// More tagged fields that no layout knows than
+    /// [`Limits::unknown_tagged_fields_max`](super::Limits::unknown_tagged_fields_max) allows in a
+    /// request, or more than a header may have.
+    #[error("has more unknown tagged fields than are allowed")]
     TooManyTaggedFields,
     /// A length below -1.
     #[error("length {length} is negative")]
@@ -89,6 +90,12 @@ pub enum Problem {
     /// Null where a value must be.
     #[error("is null, which it may not be in this version")]
     Null,
+    /// Before a struct that may be null: neither 1, it is there, nor -1, it is null.
+    #[error("struct is neither there (1) nor null (-1), but {found}")]
+    StructMarker {
+        /// As read.
+        found: i8,
+    },
     /// More than 32 bits.
     #[error("varint does not end within 32 bits")]
     VarintTooLong,

@@ -16,6 +16,9 @@ use super::{
     error::{DecodeError, Problem},
 };
 
+/// Tagged fields that a header may have. None is defined, so they are those of clients to come.
+const TAGGED_FIELDS_MAX: u32 = 64;
+
 /// Who asks for what, and under which number the answer is expected.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RequestHeader {
@@ -94,7 +97,11 @@ fn client_id(cursor: &mut Cursor<'_>, frame: &Bytes) -> Result<Option<StrBytes>,
 }
 
 fn skip_tagged_fields(cursor: &mut Cursor<'_>) -> Result<(), Problem> {
-    for _ in 0..cursor.varint()? {
+    let count = cursor.varint()?;
+    if count > TAGGED_FIELDS_MAX {
+        return Err(Problem::TooManyTaggedFields);
+    }
+    for _ in 0..count {
         let _tag = cursor.varint()?;
         let size = cursor.varint()?;
         cursor.take(size as usize)?;
@@ -177,6 +184,20 @@ mod tests {
         let header = RequestHeader::parse(&mut frame).unwrap();
         assert_eq!((header.correlation_id, header.client_id), (5, None));
         assert_eq!(frame, &[42][..]);
+    }
+
+    #[test]
+    fn header_of_very_many_tagged_fields_is_refused() {
+        let header =
+            |count| [&[0, 3, 0, 12, 0, 0, 0, 5, 0xff, 0xff, count][..], &[0; 256]].concat();
+        assert!(parse(&header(64)).is_ok());
+        let refused = parse(&header(65)).unwrap_err();
+        assert!(
+            refused
+                .to_string()
+                .ends_with("has more unknown tagged fields than are allowed"),
+            "{refused}"
+        );
     }
 
     #[test]

@@ -5,7 +5,7 @@
 //! string    length i16, bytes          flexible: varint of length + 1, bytes
 //! bytes     length i32, bytes          flexible: varint of length + 1, bytes
 //! array     count i32, elements        flexible: varint of count + 1, elements
-//! null      length or count -1         flexible: 0; of a struct: one byte, negative
+//! null      length or count -1         flexible: 0; before a struct: one byte, -1 or 1
 //! tagged    varint count, then (varint tag, varint size, value)..., tags ascending (KIP-482)
 //! ```
 //!

@@ -30,7 +30,7 @@ pub(super) const PRODUCE: Layout = Layout {
 pub(super) const FETCH: Layout = Layout {
     api_key: 1, name: "Fetch", versions: Versions(4, 18), flexible_from: 12,
     fields: &[
-        Field { name: "ClusterId", versions: Versions(12, 18), nullable: Versions(12, 18), tag: Some(0), kind: String, ..PLAIN },
+        Field { name: "ClusterId", versions: Versions(12, 18), nullable: Versions(12, 18), tag: Some(0), kind: String },
         Field { name: "ReplicaId", versions: Versions(4, 14), kind: Fixed(4), ..PLAIN },
         Field { name: "ReplicaState", versions: Versions(15, 18), tag: Some(1), kind: Struct(&[
             Field { name: "ReplicaId", versions: Versions(15, 18), kind: Fixed(4), ..PLAIN },

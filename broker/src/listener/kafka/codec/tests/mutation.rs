@@ -48,8 +48,13 @@ fn decoder_alone(api_key: i16, version: i16, bytes: &[u8]) -> Result<(), String>
     }
 }
 
+/// More with `PROPTEST_CASES`.
+fn cases() -> u32 {
+    ProptestConfig::default().cases.max(20_000)
+}
+
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(20_000))]
+    #![proptest_config(ProptestConfig::with_cases(cases()))]
 
     #[test]
     fn check_accepts_what_the_decoder_does_and_is_stricter_only_on_purpose(
@@ -78,6 +83,7 @@ proptest! {
                 // The decoder would allocate for these, or is more lenient than Kafka's definitions.
                 Problem::CountBeyondBytes { .. }
                 | Problem::Null
+                | Problem::StructMarker { .. }
                 | Problem::VarintTooLong
                 | Problem::TagOrder { .. }
                 | Problem::TaggedSize { .. } => {}

@@ -32,11 +32,12 @@ pub(super) enum Encoding {
 }
 
 impl Encoding {
-    fn put(self, value: i64, out: &mut Vec<u8>) {
+    /// Appends a length, or the low bits of a negative one.
+    pub(super) fn put(self, value: u32, out: &mut Vec<u8>) {
         match self {
-            Self::I16 => out.extend((value as i16).to_be_bytes()),
-            Self::I32 => out.extend((value as i32).to_be_bytes()),
-            Self::Varint => put_varint(value as u32, out),
+            Self::I16 => out.extend(&value.to_be_bytes()[2..]),
+            Self::I32 => out.extend(value.to_be_bytes()),
+            Self::Varint => put_varint(value, out),
         }
     }
 }
@@ -55,7 +56,7 @@ impl Sample {
     }
 
     /// The bytes with `value` for one of the lengths.
-    pub(super) fn with_length(&self, length: &Length, value: i64) -> Vec<u8> {
+    pub(super) fn with_length(&self, length: &Length, value: u32) -> Vec<u8> {
         let mut bytes = self.bytes[..length.place.start].to_vec();
         length.encoding.put(value, &mut bytes);
         bytes.extend(&self.bytes[length.place.end..]);
@@ -65,10 +66,21 @@ impl Sample {
 
 fn put_varint(mut value: u32, out: &mut Vec<u8>) {
     while value >= 0x80 {
-        out.push(value as u8 | 0x80);
+        out.push(value.to_le_bytes()[0] | 0x80);
         value >>= 7;
     }
-    out.push(value as u8);
+    out.push(value.to_le_bytes()[0]);
+}
+
+impl Format {
+    /// How the lengths of strings, bytes and arrays are written.
+    pub(super) fn encoding(self, kind: &Kind) -> Encoding {
+        match kind {
+            _ if self.flexible => Encoding::Varint,
+            Kind::String => Encoding::I16,
+            _ => Encoding::I32,
+        }
+    }
 }
 
 struct Sampler {
@@ -132,30 +144,27 @@ impl Sampler {
     }
 
     fn null(&mut self, kind: &Kind) {
-        let value = if self.format.flexible { 0 } else { -1 };
-        self.put(self.encoding(kind), value);
+        let value = if self.format.flexible { 0 } else { u32::MAX };
+        self.put(self.format.encoding(kind), value);
     }
 
     fn length(&mut self, kind: &Kind, length: usize) {
-        let value = length as i64 + i64::from(self.format.flexible);
-        self.put(self.encoding(kind), value);
+        let value = u32::try_from(length).unwrap() + u32::from(self.format.flexible);
+        self.put(self.format.encoding(kind), value);
     }
 
-    fn encoding(&self, kind: &Kind) -> Encoding {
-        match kind {
-            _ if self.format.flexible => Encoding::Varint,
-            Kind::String => Encoding::I16,
-            _ => Encoding::I32,
-        }
-    }
-
-    fn put(&mut self, encoding: Encoding, value: i64) {
+    fn put(&mut self, encoding: Encoding, value: u32) {
         let start = self.sample.bytes.len();
         encoding.put(value, &mut self.sample.bytes);
         self.sample.lengths.push(Length {
             place: start..self.sample.bytes.len(),
             encoding,
         });
+    }
+
+    /// A count or size among tagged fields, which is never one more.
+    fn size(&mut self, size: usize) {
+        self.put(Encoding::Varint, u32::try_from(size).unwrap());
     }
 
     /// Some of the known ones, and sometimes one from the future.
@@ -171,7 +180,7 @@ impl Sampler {
         if self.rng.random_ratio(1, 8) {
             tagged.push((self.rng.random_range(100..100_000), None));
         }
-        self.put(Encoding::Varint, tagged.len() as i64);
+        self.size(tagged.len());
         for (tag, kind) in tagged {
             put_varint(tag, &mut self.sample.bytes);
             self.tagged_field(kind);
@@ -186,7 +195,7 @@ impl Sampler {
             None => self.random_bytes(5),
         }
         let value = std::mem::replace(&mut self.sample, outer);
-        self.put(Encoding::Varint, value.bytes.len() as i64);
+        self.size(value.bytes.len());
         let start = self.sample.bytes.len();
         self.sample.bytes.extend(value.bytes);
         self.sample
