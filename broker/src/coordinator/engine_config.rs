@@ -32,6 +32,7 @@ pub(super) fn engine_config(groups: &Groups) -> Config {
             .unwrap_or(i64::MAX),
         expired_per_event_max: count(groups.offsets_expired_at_once_max),
         assignor: groups.assignor,
+        ..Config::default()
     }
 }
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use millstream_proto::group_record::GroupRecord;
 
-use super::{Assignment, MemberRef, Refusal, StreamId, Ticket, Timer};
+use super::{Assignment, Joined, MemberRef, Refusal, StreamId, Synced, Ticket, Timer};
 
 /// What came of one event.
 ///
@@ -36,6 +36,22 @@ pub enum Reply {
         /// The epoch.
         member_epoch: i32,
     },
+    /// To a join of a classic group, once the generation begins.
+    Joined(Box<Joined>),
+    /// To a join of a classic group: join again with this member id (KIP-394).
+    MemberIdRequired {
+        /// The member id.
+        member_id: Arc<str>,
+    },
+    /// To a sync of a classic group, once the leader has assigned.
+    Synced(Synced),
+    /// To a heartbeat of a member of a classic group.
+    Heard {
+        /// Whether it has to join the next generation.
+        is_rebalancing: bool,
+    },
+    /// To a leave of members of a classic group: one result for each, in the order given.
+    MembersLeft(Vec<Result<(), Refusal>>),
     /// To a commit: one result for each offset, in the order given.
     Committed(Vec<Result<(), Refusal>>),
     /// To a deletion of offsets: one result for each partition, in the order given.

@@ -11,7 +11,7 @@ use millstream_proto::group_record::OffsetCommitValue;
 
 use super::{
     Committed, OffsetCommits, OffsetReader, OffsetToCommit, PartitionId, Refusal, Reply, Ticket,
-    Topics,
+    Topics, classic,
     consumer::{ConsumerGroup, Member},
     offsets::{offset_record, topic_id_of},
     state::{Group, Kind},
@@ -35,7 +35,9 @@ fn commit(
         return Err(refusal);
     }
     let is_member = !commits.member_id.is_empty() && commits.member_epoch >= 0;
-    if is_member {
+    if let Kind::Classic(_) = turn.group.kind {
+        classic::check_commit(turn, &commits)?;
+    } else if is_member {
         check_member(
             turn.group,
             &turn.group_id,
@@ -103,11 +105,8 @@ fn check_member(
     let member = match &group.kind {
         Kind::Consumer(group) => group.members.get(member_id),
         Kind::Simple => None,
-        Kind::Classic(_) => {
-            return Err(Refusal::ClassicGroup {
-                group_id: Arc::clone(group_id),
-            });
-        }
+        // Anybody may read what a classic group committed.
+        Kind::Classic(_) => return Ok(()),
     };
     let Some(member) = member else {
         return Err(Refusal::UnknownMember {
@@ -197,13 +196,15 @@ fn check_reader(
 /// Names of a group's members, some of them; `None` where it has none.
 pub(super) fn names(group: &Group) -> Option<String> {
     let ids = group.member_ids();
-    let named = ids.iter().take(MEMBERS_NAMED).copied();
+    (!ids.is_empty()).then(|| some_of(&ids))
+}
+
+/// Some of the names.
+pub(super) fn some_of(names: &[&str]) -> String {
+    let named = names.iter().take(MEMBERS_NAMED).copied();
     let named = named.collect::<Vec<_>>().join(", ");
-    match ids.len() {
-        0 => None,
-        count if count > MEMBERS_NAMED => {
-            Some(format!("{named} and {} more", count - MEMBERS_NAMED))
-        }
-        _ => Some(named),
+    match names.len().checked_sub(MEMBERS_NAMED) {
+        None | Some(0) => named,
+        Some(more) => format!("{named} and {more} more"),
     }
 }

@@ -57,6 +57,24 @@ pub struct Config {
     pub expired_per_event_max: usize,
     /// The assignor of a group whose members name none.
     pub assignor: AssignorName,
+    /// Members of one classic group (`group.max.size`).
+    pub classic_members_max: usize,
+    /// Shorter sessions of classic members are refused (`group.min.session.timeout.ms`).
+    pub classic_session_timeout_min_ms: u32,
+    /// Longer sessions of classic members are refused (`group.max.session.timeout.ms`).
+    pub classic_session_timeout_max_ms: u32,
+    /// How long a classic group that was empty waits for more members
+    /// (`group.initial.rebalance.delay.ms`).
+    pub initial_rebalance_delay_ms: u32,
+    /// How long a new member of a classic group waits for its first generation; Kafka's is the same and
+    /// has no name.
+    pub classic_first_join_timeout_ms: u32,
+    /// Protocols in one join of a classic group.
+    pub classic_protocols_max: usize,
+    /// Bytes of the metadata in one join of a classic group.
+    pub classic_metadata_bytes_max: usize,
+    /// Bytes of what all members of a classic group said and were assigned: they are in one record.
+    pub classic_group_bytes_max: usize,
 }
 
 impl Default for Config {
@@ -84,6 +102,14 @@ impl Default for Config {
             offsets_retention_ms: 7 * 24 * 3_600_000,
             expired_per_event_max: 1_000,
             assignor: AssignorName::Uniform,
+            classic_members_max: 1_000,
+            classic_session_timeout_min_ms: 6_000,
+            classic_session_timeout_max_ms: 1_800_000,
+            initial_rebalance_delay_ms: 3_000,
+            classic_first_join_timeout_ms: 300_000,
+            classic_protocols_max: 100,
+            classic_metadata_bytes_max: 1_000_000,
+            classic_group_bytes_max: 1_000_000,
         }
     }
 }

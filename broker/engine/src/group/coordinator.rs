@@ -6,7 +6,10 @@ use millstream_proto::group_record::GroupRecord;
 
 use super::{
     Action, Committed, Config, Event, GroupDescription, GroupListing, Now, OffsetReader, Outcome,
-    Refusal, Timer, Topics, commit, consumer, forget, state::Group, turn::Turn, view,
+    Refusal, Topics, classic, commit, consumer, forget,
+    state::{Group, Kind},
+    turn::Turn,
+    view,
 };
 
 /// The groups of one partition of the offsets topic, and what their members are about.
@@ -52,7 +55,10 @@ impl Coordinator {
         let mut outcome = Outcome::default();
         let out = &mut outcome;
         match event {
-            Event::Loaded => self.each(now, out, consumer::loaded),
+            Event::Loaded => self.each(now, out, |turn| {
+                consumer::loaded(turn);
+                classic::loaded(turn);
+            }),
             Event::Heartbeat(ticket, heartbeat) => {
                 let group_id = Arc::clone(&heartbeat.member.group_id);
                 self.turn(now, &group_id, out, |turn| {
@@ -75,11 +81,29 @@ impl Coordinator {
                 });
             }
             Event::TimerDue(timer) => {
-                let (Timer::Session(member) | Timer::Rebalance(member)) = &timer;
-                self.turn(now, &member.group_id, out, |turn| {
-                    consumer::timer_due(turn, &timer);
+                self.turn(now, timer.group_id(), out, |turn| match turn.group.kind {
+                    Kind::Classic(_) => classic::timer_due(turn, &timer),
+                    Kind::Simple | Kind::Consumer(_) => consumer::timer_due(turn, &timer),
                 });
             }
+            Event::ClassicJoin(ticket, join) => {
+                self.turn(now, &join.member.group_id, out, |turn| {
+                    classic::join(turn, ticket, &join);
+                });
+            }
+            Event::ClassicSync(ticket, sync) => {
+                self.turn(now, &sync.member.member.group_id, out, |turn| {
+                    classic::sync(turn, ticket, &sync);
+                });
+            }
+            Event::ClassicHeartbeat(ticket, member) => {
+                self.turn(now, &member.member.group_id, out, |turn| {
+                    classic::heartbeat(turn, ticket, &member);
+                });
+            }
+            Event::ClassicLeave(ticket, leave) => self.turn(now, &leave.group_id, out, |turn| {
+                classic::leave(turn, ticket, &leave);
+            }),
             Event::CommitOffsets(ticket, commits) => {
                 let group_id = Arc::clone(&commits.group_id);
                 self.turn(now, &group_id, out, |turn| {
@@ -138,6 +162,7 @@ impl Coordinator {
             has_room,
             outcome,
         });
+        group.shed();
         if group.is_vacant() {
             self.groups.remove(group_id);
         }

@@ -5,6 +5,7 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use millstream_proto::TopicId;
 
 use super::{Assignment, Holding};
@@ -39,7 +40,8 @@ pub struct GroupListing {
     pub group_id: Arc<str>,
     /// Its kind.
     pub group_type: GroupType,
-    /// Its state in Kafka's words: `Empty`, `Assigning`, `Reconciling`, `Stable`.
+    /// Its state in Kafka's words: `Empty`, `Stable`, and `Assigning`, `Reconciling`, or of a classic
+    /// group `PreparingRebalance`, `CompletingRebalance`.
     pub state: &'static str,
     /// Number of members.
     pub members: usize,
@@ -57,7 +59,7 @@ pub struct GroupDescription {
     pub group_epoch: i32,
     /// The epoch that the target assignment was computed for.
     pub assignment_epoch: i32,
-    /// Name of the assignor; empty for a group without members.
+    /// Name of the assignor, or the protocol of a classic group; empty for a group without members.
     pub assignor: Arc<str>,
     /// Its members, by id.
     pub members: Vec<MemberDescription>,
@@ -90,6 +92,10 @@ pub struct MemberDescription {
     pub target: Assignment,
     /// `Stable`, `Unrevoked` or `Unreleased`.
     pub state: &'static str,
+    /// In a stable classic group, what it said for the protocol chosen; else empty.
+    pub metadata: Bytes,
+    /// In a stable classic group, what it was assigned, in the format of the protocol; else empty.
+    pub assignment: Bytes,
 }
 
 /// Why a group was rebalanced.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use millstream_proto::TopicId;
 
-use super::{Assignment, Topics};
+use super::{Assignment, ClassicJoin, ClassicLeave, ClassicMemberRef, ClassicSync, Topics};
 
 /// Names the answer to one request; chosen by the caller, unique while it waits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -131,19 +131,36 @@ pub struct OffsetCommits {
     pub group_id: Arc<str>,
     /// Who commits; empty for somebody who is no member.
     pub member_id: Arc<str>,
-    /// The member's epoch; negative for somebody who is no member.
+    /// Name of a static member of a classic group, where the request says it.
+    pub instance_id: Option<String>,
+    /// The member's epoch, or its generation in a classic group; negative for somebody who is no
+    /// member.
     pub member_epoch: i32,
     /// What to commit.
     pub offsets: Vec<OffsetToCommit>,
 }
 
-/// Names a timer. A member has at most one of each kind.
+/// Names a timer. A member or group has at most one of each kind.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Timer {
     /// The member was not heard of.
     Session(MemberRef),
     /// The member did not give up its partitions.
     Rebalance(MemberRef),
+    /// Members of the classic group had time to join.
+    Join(Arc<str>),
+    /// Members of the classic group had time to ask for their assignments.
+    Sync(Arc<str>),
+}
+
+impl Timer {
+    /// The group.
+    pub(super) const fn group_id(&self) -> &Arc<str> {
+        match self {
+            Self::Session(member) | Self::Rebalance(member) => &member.group_id,
+            Self::Join(group_id) | Self::Sync(group_id) => group_id,
+        }
+    }
 }
 
 /// One thing that happened.
@@ -159,6 +176,14 @@ pub enum Event {
     StreamBroken(MemberRef, StreamId),
     /// A member goes.
     Leave(Ticket, Leave),
+    /// Somebody joins a classic group, or its next generation.
+    ClassicJoin(Ticket, Box<ClassicJoin>),
+    /// A member of a classic group asks for its assignment, or the leader tells those of all.
+    ClassicSync(Ticket, ClassicSync),
+    /// A member of a classic group is alive.
+    ClassicHeartbeat(Ticket, ClassicMemberRef),
+    /// Members of a classic group go.
+    ClassicLeave(Ticket, ClassicLeave),
     /// A timer that was scheduled is due.
     TimerDue(Timer),
     /// Offsets are committed.

@@ -14,6 +14,16 @@ pub(super) fn delete_offsets(turn: &mut Turn<'_>, ticket: Ticket, partitions: &[
         let refusal = not_found(turn);
         return turn.reply(ticket, Reply::Refused(refusal));
     }
+    if let (Kind::Classic(group), Some(members)) = (&turn.group.kind, commit::names(turn.group))
+        && !group.has_consumers()
+    {
+        // Nobody but its members knows what they read.
+        let group_id = Arc::clone(&turn.group_id);
+        return turn.reply(
+            ticket,
+            Reply::Refused(Refusal::NonEmpty { group_id, members }),
+        );
+    }
     let results = partitions
         .iter()
         .map(|(topic, partition)| delete_offset(turn, topic, *partition))
@@ -30,9 +40,11 @@ fn delete_offset(turn: &mut Turn<'_>, topic: &Arc<str>, partition: i32) -> Resul
                 topic: Arc::clone(topic),
             });
         }
-        // What its members subscribe to is in a format of their own.
-        Kind::Classic(value) if !value.members.is_empty() => {
-            return Err(Refusal::ClassicGroup { group_id });
+        Kind::Classic(group) if !group.members.is_empty() && group.may_subscribe(topic) => {
+            return Err(Refusal::Subscribed {
+                group_id,
+                topic: Arc::clone(topic),
+            });
         }
         Kind::Simple | Kind::Classic(_) | Kind::Consumer(_) => {}
     }
@@ -61,6 +73,7 @@ pub(super) fn delete_group(turn: &mut Turn<'_>, ticket: Ticket) {
         let every = offsets_where(turn, |_, _| true);
         forget_offsets(turn, &every);
         forget_kind(turn);
+        forget_history(turn);
         Ok(Reply::GroupDeleted)
     };
     turn.answer(ticket, result);
@@ -83,19 +96,22 @@ pub(super) fn expire(turn: &mut Turn<'_>, room: usize) -> (usize, bool) {
     let before = turn.outcome.records.len();
     let (now_ms, retention_ms) = (turn.now.timestamp_ms, turn.config.offsets_retention_ms);
     let mut expired = match &turn.group.kind {
-        // The members of a classic group know what they subscribe to; the coordinator does not.
-        Kind::Classic(value) if !value.members.is_empty() => Vec::new(),
-        Kind::Classic(value) => {
-            let since = value.current_state_timestamp_ms;
-            offsets_where(turn, |_, value| {
-                is_expired(value, since, now_ms, retention_ms)
+        Kind::Classic(group) => {
+            let since = group.emptied_at_ms().unwrap_or(i64::MIN);
+            let subscribed = group.subscribed_topics();
+            // While members join, what they will subscribe to is not known.
+            let is_known = group.is_stable() && subscribed.is_some();
+            let is_known = is_known || group.members.is_empty();
+            let is_used = |topic: &str| subscribed.as_ref().is_some_and(|all| all.contains(topic));
+            offsets_where(turn, |topic, value| {
+                is_known && !is_used(topic) && is_expired(value, since, now_ms, retention_ms)
             })
         }
         Kind::Simple => offsets_where(turn, |_, value| {
             is_expired(value, i64::MIN, now_ms, retention_ms)
         }),
         Kind::Consumer(group) => {
-            let since = group.emptied_at_ms().unwrap_or(i64::MIN);
+            let since = turn.group.emptied_at_ms().unwrap_or(i64::MIN);
             offsets_where(turn, |topic, value| {
                 !group.subscribes(topic) && is_expired(value, since, now_ms, retention_ms)
             })
@@ -107,6 +123,7 @@ pub(super) fn expire(turn: &mut Turn<'_>, room: usize) -> (usize, bool) {
     let is_empty = turn.group.offsets.is_empty() && turn.group.member_ids().is_empty();
     if is_empty && is_old(turn) {
         forget_kind(turn);
+        forget_history(turn);
     }
     (turn.outcome.records.len() - before, more)
 }
@@ -123,8 +140,8 @@ fn is_expired(value: &OffsetCommitValue, used_ms: i64, now_ms: i64, retention_ms
 fn is_old(turn: &Turn<'_>) -> bool {
     let since_ms = match &turn.group.kind {
         Kind::Simple => return false,
-        Kind::Classic(value) => value.current_state_timestamp_ms,
-        Kind::Consumer(group) => group.emptied_at_ms().unwrap_or(i64::MIN),
+        Kind::Classic(group) if group.has_pending() => return false,
+        Kind::Classic(_) | Kind::Consumer(_) => turn.group.emptied_at_ms().unwrap_or(i64::MIN),
     };
     turn.now.timestamp_ms >= since_ms.saturating_add(turn.config.offsets_retention_ms)
 }
@@ -147,13 +164,17 @@ fn forget_offsets(turn: &mut Turn<'_>, partitions: &[(Arc<str>, i32)]) {
     }
 }
 
-/// Forgets everything of a group without members but its offsets.
-fn forget_kind(turn: &mut Turn<'_>) {
+/// Forgets a group without members, but for its offsets and its last rebalances.
+pub(super) fn forget_kind(turn: &mut Turn<'_>) {
     let group_id = turn.group_id.to_string();
-    let (regexes, slots) = match &turn.group.kind {
+    let regexes = match &turn.group.kind {
         Kind::Simple => return,
+        Kind::Classic(group) if !group.is_recorded() => {
+            turn.group.kind = Kind::Simple;
+            return;
+        }
         Kind::Classic(_) => return turn.write(GroupRecord::ClassicGroup(group_id, None)),
-        Kind::Consumer(group) => (group.regular_expressions(), group.history_slots()),
+        Kind::Consumer(group) => group.regular_expressions(),
     };
     for regex in regexes {
         let key = RegularExpressionKey {
@@ -162,13 +183,16 @@ fn forget_kind(turn: &mut Turn<'_>) {
         };
         turn.write(GroupRecord::RegularExpression(key, None));
     }
-    for slot in slots {
+    turn.write(GroupRecord::TargetAssignment(group_id.clone(), None));
+    turn.write(GroupRecord::ConsumerGroup(group_id, None));
+}
+
+fn forget_history(turn: &mut Turn<'_>) {
+    for slot in turn.group.history.slots() {
         let key = RebalanceKey {
-            group_id: group_id.clone(),
+            group_id: turn.group_id.to_string(),
             slot,
         };
         turn.write(GroupRecord::Rebalance(key, None));
     }
-    turn.write(GroupRecord::TargetAssignment(group_id.clone(), None));
-    turn.write(GroupRecord::ConsumerGroup(group_id, None));
 }

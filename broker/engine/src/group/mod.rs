@@ -1,4 +1,5 @@
-//! Coordination of groups: membership, assignment of partitions, committed offsets (KIP-848).
+//! Coordination of groups: membership, assignment of partitions, committed offsets, by the
+//! broker (KIP-848) or by the members themselves.
 //!
 //! ```text
 //!   Event ──► Coordinator::handle ──► Outcome: records to append, replies, actions
@@ -8,6 +9,7 @@
 mod action;
 mod assignment;
 mod assignor;
+mod classic;
 mod commit;
 mod config;
 mod consumer;
@@ -15,6 +17,7 @@ mod coordinator;
 mod describe;
 mod event;
 mod forget;
+mod history;
 mod offsets;
 mod refusal;
 mod state;
@@ -27,6 +30,9 @@ mod view;
 pub use action::{Action, Alive, Outcome, Push, Reply};
 pub use assignment::{Assignment, Holding, PartitionId};
 pub use assignor::AssignorName;
+pub use classic::{
+    ClassicJoin, ClassicLeave, ClassicMemberRef, ClassicSync, Joined, JoinedMember, Leaver, Synced,
+};
 pub use config::{Config, TimeoutRange};
 pub use coordinator::Coordinator;
 pub use describe::{

@@ -66,6 +66,70 @@ pub enum Refusal {
         /// The group.
         group_id: Arc<str>,
     },
+    /// The broker assigns the partitions of the group, and it has members.
+    #[error("group {group_id} has members of the consumer protocol")]
+    ConsumerGroup {
+        /// The group.
+        group_id: Arc<str>,
+    },
+    /// The group has another protocol type, or no protocol that all its members would have.
+    #[error("group {group_id} has another protocol type, or no protocol in common")]
+    InconsistentProtocol {
+        /// The group.
+        group_id: Arc<str>,
+    },
+    /// A join names too many protocols.
+    #[error("join names {found} protocols, at most {max} are allowed")]
+    TooManyProtocols {
+        /// Names found.
+        found: usize,
+        /// The limit.
+        max: usize,
+    },
+    /// A session timeout is out of bounds.
+    #[error("session timeout is {found} ms, {min} to {max} ms are allowed")]
+    SessionTimeout {
+        /// Milliseconds asked for.
+        found: u32,
+        /// The shortest allowed.
+        min: u32,
+        /// The longest allowed.
+        max: u32,
+    },
+    /// The member is of another generation of its classic group.
+    #[error("member {member_id} has generation {found}, the group has {expected}")]
+    IllegalGeneration {
+        /// The member.
+        member_id: Arc<str>,
+        /// Its generation in the request.
+        found: i32,
+        /// The generation of the group.
+        expected: i32,
+    },
+    /// The next generation of the classic group is about to begin.
+    #[error("group {group_id} is rebalancing")]
+    RebalanceInProgress {
+        /// The group.
+        group_id: Arc<str>,
+    },
+    /// A request that waited, and that the member has repeated since.
+    #[error("member {member_id} has repeated the request")]
+    Superseded {
+        /// The member.
+        member_id: Arc<str>,
+    },
+    /// What the members of a classic group said and were assigned is too much for a record.
+    #[error(
+        "group {group_id} has {found} bytes of metadata and assignments, at most {max} are allowed"
+    )]
+    GroupTooLarge {
+        /// The group.
+        group_id: Arc<str>,
+        /// Its bytes.
+        found: usize,
+        /// The limit.
+        max: usize,
+    },
     /// The member is not known, or no more.
     #[error("group {group_id} has no member {member_id}")]
     UnknownMember {
@@ -177,15 +241,24 @@ impl Refusal {
     #[must_use]
     pub const fn code(&self) -> ErrorCode {
         match self {
-            Self::Invalid(_) | Self::TooLong { .. } | Self::TooManyTopics { .. } => {
-                ErrorCode::InvalidRequest
-            }
+            Self::Invalid(_)
+            | Self::TooLong { .. }
+            | Self::TooManyTopics { .. }
+            | Self::TooManyProtocols { .. } => ErrorCode::InvalidRequest,
             Self::GroupId { .. } => ErrorCode::InvalidGroupId,
             Self::TooManyGroups { .. } => ErrorCode::PolicyViolation,
             Self::TooManyMembers { .. } => ErrorCode::GroupMaxSizeReached,
             Self::Assignor => ErrorCode::UnsupportedAssignor,
             Self::GroupNotFound { .. } => ErrorCode::GroupIdNotFound,
-            Self::ClassicGroup { .. } => ErrorCode::InconsistentGroupProtocol,
+            Self::ClassicGroup { .. }
+            | Self::ConsumerGroup { .. }
+            | Self::InconsistentProtocol { .. } => ErrorCode::InconsistentGroupProtocol,
+            Self::SessionTimeout { .. } => ErrorCode::InvalidSessionTimeout,
+            Self::IllegalGeneration { .. } => ErrorCode::IllegalGeneration,
+            Self::RebalanceInProgress { .. } | Self::Superseded { .. } => {
+                ErrorCode::RebalanceInProgress
+            }
+            Self::GroupTooLarge { .. } => ErrorCode::UnknownServerError,
             Self::UnknownMember { .. } | Self::HasMembers { .. } => ErrorCode::UnknownMemberId,
             Self::NonEmpty { .. } => ErrorCode::NonEmptyGroup,
             Self::Subscribed { .. } => ErrorCode::GroupSubscribedToTopic,

@@ -3,10 +3,11 @@
 
 use std::sync::Arc;
 
-use millstream_proto::group_record::{GroupRecord, MemberKey};
+use millstream_proto::group_record::{GroupRecord, MemberKey, RebalanceKey, RebalanceValue};
 
 use super::{
     Action, Config, MemberRef, Now, Outcome, Refusal, Reply, Ticket, Topics,
+    classic::ClassicGroup,
     consumer::{ConsumerGroup, Member},
     state::{Group, Kind},
 };
@@ -30,6 +31,27 @@ impl Turn<'_> {
         self.outcome.records.push(record);
     }
 
+    /// Has a record appended that says what the group is already.
+    pub(super) fn append(&mut self, record: GroupRecord) {
+        self.outcome.records.push(record);
+    }
+
+    /// Remembers a rebalance, and why it was.
+    pub(super) fn remember(&mut self, group_epoch: i32, members: usize, reason: String) {
+        let kept = i32::from(self.config.rebalances_kept.max(1));
+        let key = RebalanceKey {
+            group_id: self.group_id.to_string(),
+            slot: group_epoch.rem_euclid(kept),
+        };
+        let value = RebalanceValue {
+            group_epoch,
+            timestamp_ms: self.now.timestamp_ms,
+            members: i32::try_from(members).unwrap_or(i32::MAX),
+            reason,
+        };
+        self.write(GroupRecord::Rebalance(key, Some(value)));
+    }
+
     pub(super) fn reply(&mut self, ticket: Ticket, reply: Reply) {
         self.outcome.replies.push((ticket, reply));
     }
@@ -48,6 +70,22 @@ impl Turn<'_> {
             Kind::Consumer(group) => Some(group),
             Kind::Simple | Kind::Classic(_) => None,
         }
+    }
+
+    /// The group as a classic one.
+    pub(super) fn classic(&mut self) -> Option<&mut ClassicGroup> {
+        match &mut self.group.kind {
+            Kind::Classic(group) => Some(group),
+            Kind::Simple | Kind::Consumer(_) => None,
+        }
+    }
+
+    /// Answers a request that waited, and that the member has repeated.
+    pub(super) fn supersede(&mut self, ticket: Ticket, member_id: &Arc<str>) {
+        let refusal = Refusal::Superseded {
+            member_id: Arc::clone(member_id),
+        };
+        self.reply(ticket, Reply::Refused(refusal));
     }
 
     pub(super) fn member_ref(&self, member_id: &Arc<str>) -> MemberRef {

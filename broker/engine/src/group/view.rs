@@ -2,8 +2,11 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
+
 use super::{
     AssignorName, GroupDescription, GroupListing, GroupType, MemberDescription,
+    classic::{self, ClassicGroup, read_topics},
     consumer::{ConsumerGroup, Member},
     state::{Group, Kind},
 };
@@ -12,14 +15,7 @@ use super::{
 pub(super) fn listing(group_id: &Arc<str>, group: &Group) -> GroupListing {
     let (group_type, state, protocol_type) = match &group.kind {
         Kind::Simple => (GroupType::Simple, "Empty", ""),
-        Kind::Classic(value) => {
-            let state = if value.members.is_empty() {
-                "Empty"
-            } else {
-                "Stable"
-            };
-            (GroupType::Classic, state, &*value.protocol_type)
-        }
+        Kind::Classic(group) => (GroupType::Classic, group.state(), &*group.protocol_type),
         Kind::Consumer(group) => (GroupType::Consumer, group.state(), "consumer"),
     };
     GroupListing {
@@ -37,65 +33,67 @@ pub(super) fn description(
     group: &Group,
     default: AssignorName,
 ) -> GroupDescription {
-    let listing = listing(group_id, group);
-    match &group.kind {
-        Kind::Simple => plain(listing, 0, ""),
-        Kind::Classic(value) => {
-            let protocol = value.protocol.as_deref().unwrap_or_default();
-            let mut description = plain(listing, value.generation, protocol);
-            let members = value.members.iter().map(|member| MemberDescription {
-                member_id: Arc::from(&*member.member_id),
-                instance_id: member.instance_id.clone(),
-                rack_id: None,
-                client_id: member.client_id.clone(),
-                client_host: member.client_host.clone(),
-                member_epoch: value.generation,
-                topics: Vec::new(),
-                topic_regex: None,
-                holds: Default::default(),
-                target: Default::default(),
-                state: "Stable",
-            });
-            description.members = members.collect();
-            description
-        }
-        Kind::Consumer(group) => consumers(listing, group, default),
-    }
-}
-
-fn plain(listing: GroupListing, epoch: i32, assignor: &str) -> GroupDescription {
-    GroupDescription {
-        listing,
-        group_epoch: epoch,
-        assignment_epoch: epoch,
-        assignor: Arc::from(assignor),
+    let mut description = GroupDescription {
+        listing: listing(group_id, group),
+        group_epoch: 0,
+        assignment_epoch: 0,
+        assignor: Arc::default(),
         members: Vec::new(),
-        rebalances: Vec::new(),
+        rebalances: group.history.all(),
+    };
+    match &group.kind {
+        Kind::Simple => {}
+        Kind::Classic(group) => classic(&mut description, group),
+        Kind::Consumer(group) => consumers(&mut description, group, default),
+    }
+    description
+}
+
+fn classic(description: &mut GroupDescription, group: &ClassicGroup) {
+    description.group_epoch = group.generation;
+    description.assignment_epoch = group.generation;
+    description.assignor = group.protocol();
+    let members = group.members.iter();
+    let members = members.map(|(id, member)| describe_classic(id, member, group));
+    description.members = members.collect();
+}
+
+fn describe_classic(
+    member_id: &Arc<str>,
+    member: &classic::Member,
+    group: &ClassicGroup,
+) -> MemberDescription {
+    let metadata = if group.is_stable() {
+        group.metadata(member)
+    } else {
+        Bytes::new()
+    };
+    let topics = group.has_consumers().then(|| read_topics(&metadata));
+    MemberDescription {
+        member_id: Arc::clone(member_id),
+        instance_id: member.instance_id.clone(),
+        rack_id: None,
+        client_id: member.client_id.clone(),
+        client_host: member.client_host.clone(),
+        member_epoch: group.generation,
+        topics: topics.flatten().unwrap_or_default(),
+        topic_regex: None,
+        holds: Default::default(),
+        target: Default::default(),
+        state: "Stable",
+        assignment: group.assignment(member),
+        metadata,
     }
 }
 
-fn consumers(
-    listing: GroupListing,
-    group: &ConsumerGroup,
-    default: AssignorName,
-) -> GroupDescription {
-    let assignor = if group.members.is_empty() {
-        ""
-    } else {
-        group.assignor(default).as_str()
-    };
-    let members = group
-        .members
-        .iter()
-        .map(|(id, member)| describe(id, member));
-    GroupDescription {
-        listing,
-        group_epoch: group.epoch,
-        assignment_epoch: group.assignment_epoch,
-        assignor: Arc::from(assignor),
-        members: members.collect(),
-        rebalances: group.rebalances(),
+fn consumers(description: &mut GroupDescription, group: &ConsumerGroup, default: AssignorName) {
+    if !group.members.is_empty() {
+        description.assignor = Arc::from(group.assignor(default).as_str());
     }
+    description.group_epoch = group.epoch;
+    description.assignment_epoch = group.assignment_epoch;
+    let members = group.members.iter();
+    description.members = members.map(|(id, member)| describe(id, member)).collect();
 }
 
 fn describe(member_id: &Arc<str>, member: &Member) -> MemberDescription {
@@ -116,5 +114,7 @@ fn describe(member_id: &Arc<str>, member: &Member) -> MemberDescription {
         holds: member.holding(),
         target: member.target.clone(),
         state: member.state_name(),
+        metadata: Bytes::new(),
+        assignment: Bytes::new(),
     }
 }

@@ -387,7 +387,14 @@ impl MemberAnswers {
             MemberMessage::Overflow => MemberAnswer::Ended(overflow()),
             // A member asks for nothing else on its stream.
             MemberMessage::Reply(
-                Reply::Committed(_) | Reply::OffsetsDeleted(_) | Reply::GroupDeleted,
+                Reply::Committed(_)
+                | Reply::OffsetsDeleted(_)
+                | Reply::GroupDeleted
+                | Reply::Joined(_)
+                | Reply::MemberIdRequired { .. }
+                | Reply::Synced(_)
+                | Reply::Heard { .. }
+                | Reply::MembersLeft(_),
             ) => return None,
         })
     }

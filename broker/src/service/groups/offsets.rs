@@ -139,6 +139,7 @@ impl Services {
         let commits = OffsetCommits {
             group_id: Arc::from(request.group_id),
             member_id: Arc::from(request.member_id),
+            instance_id: None,
             member_epoch: request.member_epoch,
             offsets,
         };

@@ -2,11 +2,14 @@
 
 use std::sync::Arc;
 
-use millstream_proto::group_record::{CurrentMemberValue, GroupRecord, MemberValue};
+use millstream_proto::group_record::{
+    ConsumerGroupValue, CurrentMemberValue, GroupRecord, MemberValue,
+};
 
 use super::{leave, member::Current};
 use crate::group::{
-    Assignment, Heartbeat, Refusal, assignment::target_value, state::Kind, turn::Turn,
+    Assignment, Heartbeat, Refusal, assignment::target_value, forget::forget_kind, state::Kind,
+    turn::Turn,
 };
 
 /// How a member came to be one.
@@ -45,7 +48,7 @@ pub(super) fn enter(turn: &mut Turn<'_>, heartbeat: &Heartbeat) -> Result<Entry,
     let member_id = &heartbeat.member.member_id;
     let members_max = turn.config.members_max;
     let members = match &turn.group.kind {
-        Kind::Classic(value) if !value.members.is_empty() => {
+        Kind::Classic(group) if !group.members.is_empty() || group.has_pending() => {
             return Err(Refusal::ClassicGroup {
                 group_id: Arc::clone(&turn.group_id),
             });
@@ -64,11 +67,22 @@ pub(super) fn enter(turn: &mut Turn<'_>, heartbeat: &Heartbeat) -> Result<Entry,
             max: members_max,
         });
     }
-    if let Kind::Classic(_) = turn.group.kind {
-        let group_id = turn.group_id.to_string();
-        turn.write(GroupRecord::ClassicGroup(group_id, None));
-    }
+    leave_classic_behind(turn);
     Ok(Entry::New)
+}
+
+/// Makes an empty classic group one of consumers, whose epochs go on from its generations.
+fn leave_classic_behind(turn: &mut Turn<'_>) {
+    let Some(epoch) = turn.classic().map(|group| group.generation) else {
+        return;
+    };
+    forget_kind(turn);
+    let value = ConsumerGroupValue {
+        epoch,
+        metadata_hash: 0,
+    };
+    let group_id = turn.group_id.to_string();
+    turn.write(GroupRecord::ConsumerGroup(group_id, Some(value)));
 }
 
 /// The member whose place a static member takes: it has the same name, another id, and is away.

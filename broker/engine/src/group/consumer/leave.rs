@@ -59,7 +59,9 @@ fn step_out(turn: &mut Turn<'_>, member_id: &Arc<str>) {
 /// and means nothing.
 pub(in crate::group) fn timer_due(turn: &mut Turn<'_>, timer: &Timer) {
     let now_ms = turn.now.monotonic_ms;
-    let (Timer::Session(member_ref) | Timer::Rebalance(member_ref)) = timer;
+    let (Timer::Session(member_ref) | Timer::Rebalance(member_ref)) = timer else {
+        return;
+    };
     let member_id = &member_ref.member_id;
     let Some(member) = turn
         .consumers()
@@ -77,7 +79,7 @@ pub(in crate::group) fn timer_due(turn: &mut Turn<'_>, timer: &Timer) {
             let reason = format!("member {member_id} was gone and did not come back");
             (member.silent_at_ms, "it was gone for too long", reason)
         }
-        Timer::Rebalance(_) => {
+        Timer::Rebalance(_) | Timer::Join(_) | Timer::Sync(_) => {
             let reason = format!("member {member_id} did not give up its partitions in time");
             let fenced_for = "it did not give up its partitions in time";
             (member.revoke_by_ms, fenced_for, reason)

@@ -37,7 +37,7 @@ pub(super) use self::{
     stream::{stream_broken, stream_report},
 };
 use super::{
-    Assignment, PartitionId, Rebalance, Topics,
+    Assignment, PartitionId, Topics,
     assignment::{read_assignment, read_holding},
 };
 
@@ -55,8 +55,6 @@ pub(super) struct ConsumerGroup {
     regexes: BTreeMap<Arc<str>, ResolvedRegex>,
     /// Regular expressions that are being resolved.
     resolving: BTreeSet<Arc<str>>,
-    /// The last rebalances, by their place in the ring.
-    history: BTreeMap<i32, Rebalance>,
     owners: BTreeMap<PartitionId, Arc<str>>,
 }
 
@@ -102,17 +100,10 @@ impl ConsumerGroup {
             GroupRecord::RegularExpression(key, None) => {
                 self.regexes.remove(&*key.regular_expression);
             }
-            GroupRecord::Rebalance(key, value) => match value {
-                Some(value) => {
-                    self.history.insert(key.slot, Rebalance::from(value));
-                }
-                None => {
-                    self.history.remove(&key.slot);
-                }
-            },
             GroupRecord::ConsumerGroup(_, None)
             | GroupRecord::OffsetCommit(..)
             | GroupRecord::ClassicGroup(..)
+            | GroupRecord::Rebalance(..)
             | GroupRecord::PartitionMetadata(..) => {}
         }
     }
@@ -209,19 +200,6 @@ impl ConsumerGroup {
         topics.hash(all.into_iter().map(|name| &**name))
     }
 
-    /// The last rebalances, the newest last.
-    pub(super) fn rebalances(&self) -> Vec<Rebalance> {
-        let mut rebalances: Vec<Rebalance> = self.history.values().cloned().collect();
-        rebalances.sort_by_key(|rebalance| rebalance.group_epoch);
-        rebalances
-    }
-
-    /// When the group lost its last member, as far as is known.
-    pub(super) fn emptied_at_ms(&self) -> Option<i64> {
-        let newest = self.history.values().max_by_key(|r| r.group_epoch)?;
-        self.members.is_empty().then_some(newest.timestamp_ms)
-    }
-
     /// Its state in Kafka's words.
     pub(super) fn state(&self) -> &'static str {
         if self.members.is_empty() {
@@ -238,11 +216,6 @@ impl ConsumerGroup {
         } else {
             "Reconciling"
         }
-    }
-
-    /// Places in the ring of rebalances that are in use.
-    pub(super) fn history_slots(&self) -> Vec<i32> {
-        self.history.keys().copied().collect()
     }
 
     /// Regular expressions that were resolved.

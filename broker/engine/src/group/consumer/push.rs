@@ -11,11 +11,12 @@ use crate::group::{Action, Owned, Push, turn::Turn};
 /// told last, and in any case where its stream is new.
 pub(super) fn push_all(turn: &mut Turn<'_>) {
     let group_id = Arc::clone(&turn.group_id);
+    let newest = turn.group.history.newest();
+    let reason = newest.map(|rebalance| Arc::clone(&rebalance.reason));
+    let reason = reason.unwrap_or_default();
     let Some(group) = turn.consumers() else {
         return;
     };
-    let newest = group.rebalances().pop();
-    let reason = newest.map_or_else(|| Arc::from(""), |rebalance| rebalance.reason);
     let mut pushes = Vec::new();
     for (member_id, member) in &mut group.members {
         let (member_epoch, assignment) = (member.epoch(), member.assigned());

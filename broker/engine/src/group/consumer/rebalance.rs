@@ -3,28 +3,15 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use millstream_proto::group_record::{
-    ConsumerGroupValue, GroupRecord, RebalanceKey, RebalanceValue, TargetAssignmentValue,
-};
+use millstream_proto::group_record::{ConsumerGroupValue, GroupRecord, TargetAssignmentValue};
 
 use super::{ConsumerGroup, member::Link, push, reconcile};
 use crate::group::{
-    Action, Assignment, AssignorName, MemberRef, Rebalance, Timer,
+    Action, Assignment, AssignorName, MemberRef, Timer,
     assignment::target_value,
     assignor::{self, AssignorMember},
     turn::Turn,
 };
-
-impl From<&RebalanceValue> for Rebalance {
-    fn from(value: &RebalanceValue) -> Self {
-        Self {
-            group_epoch: value.group_epoch,
-            timestamp_ms: value.timestamp_ms,
-            members: value.members,
-            reason: Arc::from(&*value.reason),
-        }
-    }
-}
 
 /// Does what is due: with a reason, begins another group epoch; computes the target where the epoch
 /// asks for one; moves every member that can be reached on the way to its target, and tells those
@@ -45,29 +32,18 @@ pub(super) fn settle(turn: &mut Turn<'_>, reason: Option<String>, asking: Option
 
 fn begin_epoch(turn: &mut Turn<'_>, reason: String) {
     let topics = turn.topics;
-    let kept = i32::from(turn.config.rebalances_kept.max(1));
     let Some(group) = turn.consumers() else {
         return;
     };
     let epoch = group.epoch.saturating_add(1);
-    let members = i32::try_from(group.members.len()).unwrap_or(i32::MAX);
+    let members = group.members.len();
     let value = ConsumerGroupValue {
         epoch,
         metadata_hash: group.hash_of_topics(topics),
     };
     let group_id = turn.group_id.to_string();
-    turn.write(GroupRecord::ConsumerGroup(group_id.clone(), Some(value)));
-    let key = RebalanceKey {
-        group_id,
-        slot: epoch.rem_euclid(kept),
-    };
-    let value = RebalanceValue {
-        group_epoch: epoch,
-        timestamp_ms: turn.now.timestamp_ms,
-        members,
-        reason,
-    };
-    turn.write(GroupRecord::Rebalance(key, Some(value)));
+    turn.write(GroupRecord::ConsumerGroup(group_id, Some(value)));
+    turn.remember(epoch, members, reason);
 }
 
 fn compute_target(turn: &mut Turn<'_>) {

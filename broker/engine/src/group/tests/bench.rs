@@ -238,6 +238,7 @@ impl Bench {
         let commits = OffsetCommits {
             group_id: Arc::from(GROUP),
             member_id: Arc::from(member_id),
+            instance_id: None,
             member_epoch,
             offsets: offsets.to_vec(),
         };

@@ -278,6 +278,7 @@ impl World {
         let commits = OffsetCommits {
             group_id: Arc::from(GROUP),
             member_id: Arc::from(id(client)),
+            instance_id: None,
             member_epoch: self.clients[client].epoch,
             offsets: vec![offset(partition.partition, 1)],
         };

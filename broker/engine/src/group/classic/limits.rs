@@ -1,0 +1,66 @@
+//! What a join may contain.
+
+use crate::group::{ClassicJoin, Config, Refusal};
+
+/// Refuses a join whose texts, lists or times are out of bounds.
+pub(super) fn check(config: &Config, join: &ClassicJoin) -> Result<(), Refusal> {
+    let (min, max) = (
+        config.classic_session_timeout_min_ms,
+        config.classic_session_timeout_max_ms,
+    );
+    if join.session_timeout_ms < min || join.session_timeout_ms > max {
+        return Err(Refusal::SessionTimeout {
+            found: join.session_timeout_ms,
+            min,
+            max,
+        });
+    }
+    if join.instance_id.as_deref() == Some("") {
+        return Err(Refusal::Invalid("instance id is empty"));
+    }
+    if join.fresh_member_id.is_empty() {
+        return Err(Refusal::Invalid("no member id was chosen"));
+    }
+    let id_max = config.id_bytes_max;
+    let instance = join.instance_id.as_ref().map_or(0, String::len);
+    short("member id", join.member.member_id.len(), id_max)?;
+    short("instance id", instance, id_max)?;
+    short("client id", join.client_id.len(), id_max)?;
+    short("client host", join.client_host.len(), id_max)?;
+    short("protocol type", join.protocol_type.len(), id_max)?;
+    let protocols_max = config.classic_protocols_max;
+    if join.protocols.len() > protocols_max {
+        return Err(Refusal::TooManyProtocols {
+            found: join.protocols.len(),
+            max: protocols_max,
+        });
+    }
+    for (name, _) in &join.protocols {
+        short("protocol name", name.len(), id_max)?;
+    }
+    let metadata = join.protocols.iter().map(|(_, metadata)| metadata.len());
+    short(
+        "protocol metadata",
+        metadata.sum(),
+        config.classic_metadata_bytes_max,
+    )
+}
+
+fn short(what: &'static str, found: usize, max: usize) -> Result<(), Refusal> {
+    if found > max {
+        return Err(Refusal::TooLong { what, found, max });
+    }
+    Ok(())
+}
+
+/// A reason, with what the client says of it, as far as it is short.
+pub(super) fn with_words(reason: String, words: &str) -> String {
+    if words.is_empty() {
+        return reason;
+    }
+    let words: String = words.chars().take(REASON_CHARS_MAX).collect();
+    format!("{reason}: {words}")
+}
+
+/// Of a client's own words, as Kafka's clients cut them (KIP-800).
+const REASON_CHARS_MAX: usize = 255;
