@@ -1,6 +1,6 @@
 //! [`Bench`]: a coordinator with a clock, two topics, and short names for what members say.
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 use millstream_proto::{TopicId, group_record::GroupRecord};
 
@@ -21,6 +21,8 @@ pub(super) struct Bench {
     pub(super) log: Vec<GroupRecord>,
     /// Everything to do since the last look.
     pub(super) actions: Vec<Action>,
+    /// Answers that nobody has taken.
+    pub(super) replies: BTreeMap<Ticket, Reply>,
     tickets: u64,
 }
 
@@ -64,6 +66,12 @@ pub(super) fn config() -> Config {
             max_ms: 60_000,
         },
         rebalances_kept: 3,
+        classic_members_max: 4,
+        classic_session_timeout_min_ms: 1_000,
+        classic_session_timeout_max_ms: 60_000,
+        initial_rebalance_delay_ms: 3_000,
+        classic_first_join_timeout_ms: 20_000,
+        classic_group_bytes_max: 1_000,
         ..Config::default()
     }
 }
@@ -147,6 +155,7 @@ impl Bench {
             },
             log: Vec::new(),
             actions: Vec::new(),
+            replies: BTreeMap::new(),
             tickets: 0,
         };
         bench.event(Event::Loaded);
@@ -163,13 +172,22 @@ impl Bench {
         let outcome = self.coordinator.handle(self.now, event);
         self.log.extend(outcome.records.iter().cloned());
         self.actions.extend(outcome.actions.iter().cloned());
+        for (ticket, reply) in &outcome.replies {
+            let before = self.replies.insert(*ticket, reply.clone());
+            assert_eq!(before, None, "answered twice");
+        }
         outcome
     }
 
-    fn ask(&mut self, event: impl FnOnce(Ticket) -> Event) -> Reply {
+    pub(super) fn ticket(&mut self) -> Ticket {
         self.tickets += 1;
-        let ticket = Ticket(self.tickets);
+        Ticket(self.tickets)
+    }
+
+    pub(super) fn ask(&mut self, event: impl FnOnce(Ticket) -> Event) -> Reply {
+        let ticket = self.ticket();
         let outcome = self.outcome(event(ticket));
+        self.replies.remove(&ticket);
         let [(answered, reply)] = &outcome.replies[..] else {
             panic!("one reply expected: {:?}", outcome.replies);
         };

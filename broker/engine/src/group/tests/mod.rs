@@ -2,6 +2,7 @@
 //! crashes that checks its promises.
 
 mod bench;
+mod classic;
 mod commit;
 mod forget;
 mod heartbeat;
