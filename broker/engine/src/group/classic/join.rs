@@ -28,16 +28,16 @@ fn enter(turn: &mut Turn<'_>, ticket: Ticket, join: &ClassicJoin) -> Result<(), 
     }
     limits::check(turn.config, join)?;
     make_classic(turn, join)?;
-    make_room(turn, &join.member.member_id)?;
+    let predecessor = predecessor(turn, join)?;
+    let named = predecessor.as_ref().unwrap_or(&join.member.member_id);
+    make_room(turn, named)?;
     let inconsistent = Refusal::InconsistentProtocol {
         group_id: Arc::clone(&turn.group_id),
     };
-    let predecessor = predecessor(turn, join)?;
     let unknown = turn.unknown_member(&join.member.member_id);
     let Some(group) = turn.classic() else {
         return Err(unknown);
     };
-    let named = predecessor.as_ref().unwrap_or(&join.member.member_id);
     if !group.supports(join, named) {
         return Err(inconsistent);
     }

@@ -8,6 +8,7 @@ mod join;
 mod kinds;
 mod leave;
 mod reload;
+mod simulation;
 mod static_member;
 mod sync;
 mod view;
