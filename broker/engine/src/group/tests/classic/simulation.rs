@@ -165,7 +165,12 @@ impl World {
                 client.version = client.version.wrapping_add(1);
                 client.rejoin();
             }
-            Step::Break(client) => self.clients[client].waits = None,
+            Step::Break(client) => {
+                let client = &mut self.clients[client];
+                client.waits = None;
+                // It may have been told that there is no room, and its id forgotten.
+                client.given_id_at_ms = None;
+            }
             Step::Die(client) => self.clients[client] = Client::default(),
             Step::Leave(client) => self.leave(client),
             Step::Wait(ms) => self.wait(ms),
