@@ -270,6 +270,20 @@ sections! {
         reconnect_grace: Duration = Duration::from_secs(1);
         /// uniform, range or sticky: for groups whose members name none.
         assignor: AssignorName = AssignorName::Uniform;
+        /// Shortest session that a member of a classic group may ask for.
+        classic_session_timeout_min: Duration = Duration::from_secs(6);
+        /// Longest session that a member of a classic group may ask for.
+        classic_session_timeout_max: Duration = Duration::from_mins(30);
+        /// How long a classic group that was empty waits for more members.
+        initial_rebalance_delay: Duration = Duration::from_secs(3);
+        /// How long a new member of a classic group waits for its first generation.
+        classic_first_join_timeout: Duration = Duration::from_mins(5);
+        /// Protocols that a member of a classic group may name.
+        classic_protocols_max: u32 = 100;
+        /// What a member of a classic group may say for them.
+        classic_metadata_bytes_max: ByteSize = ByteSize(1_000_000);
+        /// What all members of a classic group may say and be assigned: it is kept in one record.
+        classic_group_bytes_max: ByteSize = ByteSize(1_000_000);
         /// Topics that one member may name.
         subscription_topics_max: u32 = 1_000;
         /// Regular expression that one member may subscribe with.

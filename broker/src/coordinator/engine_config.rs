@@ -32,7 +32,14 @@ pub(super) fn engine_config(groups: &Groups) -> Config {
             .unwrap_or(i64::MAX),
         expired_per_event_max: count(groups.offsets_expired_at_once_max),
         assignor: groups.assignor,
-        ..Config::default()
+        classic_members_max: count(groups.members_max),
+        classic_session_timeout_min_ms: ms(groups.classic_session_timeout_min),
+        classic_session_timeout_max_ms: ms(groups.classic_session_timeout_max),
+        initial_rebalance_delay_ms: ms(groups.initial_rebalance_delay),
+        classic_first_join_timeout_ms: ms(groups.classic_first_join_timeout),
+        classic_protocols_max: count(groups.classic_protocols_max),
+        classic_metadata_bytes_max: groups.classic_metadata_bytes_max.as_usize(),
+        classic_group_bytes_max: groups.classic_group_bytes_max.as_usize(),
     }
 }
 

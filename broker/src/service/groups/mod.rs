@@ -5,6 +5,7 @@
 //! the ends of logs.
 
 pub mod admin;
+pub mod classic;
 pub mod describe;
 pub mod figures;
 pub mod members;

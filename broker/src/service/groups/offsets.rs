@@ -36,7 +36,9 @@ pub struct CommitRequest {
     pub group_id: String,
     /// Who commits; empty for somebody who is no member.
     pub member_id: String,
-    /// The member's epoch; -1 for somebody who is no member.
+    /// Name of a static member, where the request says it.
+    pub instance_id: Option<String>,
+    /// The member's epoch, or generation; -1 for somebody who is no member.
     pub member_epoch: i32,
     /// One or more.
     pub commits: Vec<NewCommit>,
@@ -139,7 +141,7 @@ impl Services {
         let commits = OffsetCommits {
             group_id: Arc::from(request.group_id),
             member_id: Arc::from(request.member_id),
-            instance_id: None,
+            instance_id: request.instance_id,
             member_epoch: request.member_epoch,
             offsets,
         };

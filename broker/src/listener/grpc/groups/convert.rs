@@ -72,6 +72,7 @@ pub(super) fn commits(request: v1::CommitOffsetsRequest) -> CommitRequest {
     CommitRequest {
         group_id: request.group_id,
         member_id: request.member_id,
+        instance_id: None,
         member_epoch: request.member_epoch,
         commits: request.offsets.into_iter().map(commit).collect(),
     }

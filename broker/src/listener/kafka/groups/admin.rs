@@ -22,7 +22,7 @@ use crate::service::{
     groups::{
         GroupType,
         admin::{GroupFilter, GroupListing},
-        describe::{GroupDescription, GroupMember},
+        describe::{GroupDescription, GroupMember, MemberDescription},
         members::TopicPartitions,
     },
 };
@@ -112,9 +112,14 @@ fn classic(
 ) -> describe_groups_response::DescribedGroup {
     let group = describe_groups_response::DescribedGroup::default().with_group_id(group_id);
     match found {
-        Ok(found) => group
-            .with_group_state(text(found.listing.state))
-            .with_protocol_type(text(&*found.listing.protocol_type)),
+        Ok(found) => {
+            let members = found.members.into_iter().map(|member| member.description);
+            group
+                .with_group_state(text(found.listing.state))
+                .with_protocol_type(text(&*found.listing.protocol_type))
+                .with_protocol_data(text(&*found.assignor))
+                .with_members(members.map(classic_member).collect())
+        }
         Err(error) if error.code == ErrorCode::GroupIdNotFound => {
             let group = group.with_group_state(text("Dead"));
             match version {
@@ -126,6 +131,16 @@ fn classic(
         }
         Err(error) => group.with_error_code(error.code.number()),
     }
+}
+
+fn classic_member(member: MemberDescription) -> describe_groups_response::DescribedGroupMember {
+    describe_groups_response::DescribedGroupMember::default()
+        .with_member_id(text(&*member.member_id))
+        .with_group_instance_id(member.instance_id.map(text))
+        .with_client_id(text(member.client_id))
+        .with_client_host(text(member.client_host))
+        .with_member_metadata(member.metadata)
+        .with_member_assignment(member.assignment)
 }
 
 pub(in super::super) async fn consumer_group_describe(

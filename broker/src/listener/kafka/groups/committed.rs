@@ -42,6 +42,7 @@ pub(in super::super) async fn offset_commit(
     let asked = CommitRequest {
         group_id: request.group_id.to_string(),
         member_id: request.member_id.to_string(),
+        instance_id: request.group_instance_id.as_ref().map(ToString::to_string),
         member_epoch: request.generation_id_or_member_epoch,
         commits,
     };
