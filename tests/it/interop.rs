@@ -1,62 +1,17 @@
 //! A Python gRPC client, written from `docs/design/native-api.md`, produces, consumes and shares a group.
 
-use std::{
-    path::{Path, PathBuf},
-    process::Command,
-    sync::{Mutex, PoisonError},
+use std::process::Command;
+
+use anyhow::{Context as _, Result};
+use millstream_tests::{
+    Daemon, binary,
+    python::{self, run},
 };
-
-use anyhow::{Context as _, Result, bail};
-use millstream_tests::{Daemon, binary};
-
-fn run(command: &mut Command) -> Result<String> {
-    let output = command
-        .output()
-        .with_context(|| format!("cannot start {command:?}"))?;
-    if !output.status.success() {
-        bail!(
-            "{command:?}: {}\n{}",
-            output.status,
-            String::from_utf8_lossy(&output.stderr)
-        );
-    }
-    Ok(String::from_utf8(output.stdout)?)
-}
-
-/// Held by the test that makes the Python.
-static MAKING: Mutex<()> = Mutex::new(());
-
-/// A Python with the client's requirements: made once, kept below `target/`.
-fn python(requirements: &Path) -> Result<PathBuf> {
-    let _making = MAKING.lock().unwrap_or_else(PoisonError::into_inner);
-    let home = binary::target().join("interop-python");
-    let marker = home.join("requirements.txt");
-    let python = home.join("bin/python");
-    let wanted = std::fs::read_to_string(requirements)?;
-    if std::fs::read_to_string(&marker).is_ok_and(|installed| installed == wanted) {
-        return Ok(python);
-    }
-    run(Command::new("python3").args(["-m", "venv"]).arg(&home))
-        .context("needs python3 with its venv module")?;
-    run(Command::new(&python)
-        .args([
-            "-m",
-            "pip",
-            "install",
-            "--quiet",
-            "--disable-pip-version-check",
-            "--requirement",
-        ])
-        .arg(requirements))
-    .context("needs the packages of tests/interop/native_python/requirements.txt")?;
-    std::fs::write(&marker, wanted)?;
-    Ok(python)
-}
 
 /// What a script of the client reports against a daemon of its own.
 fn report_of(script: &str) -> Result<serde_json::Value> {
     let folder = binary::repository().join("tests/interop/native_python");
-    let python = python(&folder.join("requirements.txt"))?;
+    let python = python::with(&folder.join("requirements.txt"))?;
     let daemon = Daemon::start()?;
     let work = tempfile::tempdir()?;
     let report = run(Command::new(python)

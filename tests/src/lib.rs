@@ -20,6 +20,7 @@ pub mod native;
 pub mod numbered;
 pub mod ownership;
 pub mod port;
+pub mod python;
 pub mod retry;
 pub mod scale;
 pub mod workload;

@@ -11,6 +11,7 @@ use millstream_proto::{ErrorCode, PartitionIndex, TopicId};
 use super::{
     answer::{Answer, is_flexible},
     client::Client,
+    codec::{self, Limits},
     dispatch::{Asked, Begun, Closing},
 };
 use crate::service::{
@@ -18,9 +19,6 @@ use crate::service::{
     produce::{AcksWanted, ProduceRequest, Produced},
 };
 use request::{Request, Topic};
-
-/// The first version that is served; lower ones carry formats that are gone.
-const VERSION_MIN: i16 = 3;
 
 /// What became of one partition of a request.
 type Outcome = Result<Produced, ServiceError>;
@@ -37,10 +35,8 @@ pub(super) fn begin(asked: Asked) -> Result<Begun, Closing> {
         ..
     } = asked;
     let version = client.version;
-    if version < VERSION_MIN {
-        let api_key = ApiKey::Produce as i16;
-        return Err(Closing::NotServed { api_key, version });
-    }
+    // Versions that are advertised and not served are refused here, too.
+    codec::check(ApiKey::Produce as i16, version, &body, &Limits::default())?;
     let request = Request::parse(body, version)?;
     let acks = acks_wanted(request.acks);
     let timeout = Duration::from_millis(u64::try_from(request.timeout_ms).unwrap_or(0));
