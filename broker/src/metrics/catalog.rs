@@ -146,14 +146,32 @@ catalog! {
 
     "Connections" {
         CONNECTIONS = "connections", Gauge in Count;
-            "Connections to the native API";
+            "Connections to the native API and the Kafka listener";
             act: "above 80 % of limits.connections_max: find who opens so many, or raise the limit";
         CONNECTIONS_ACCEPTED = "connections_accepted", Counter in Count;
-            "Connections to the native API that were let in";
+            "Connections to the native API and the Kafka listener that were let in";
             act: "when its rate is high while connections stays low: a client reconnects in a loop";
         CONNECTIONS_REFUSED = "connections_refused", Counter in Count;
             "Connections that were refused because of a limit";
             act: "when it grows: raise limits.connections_max or limits.connections_per_address_max, or stop the client";
+    }
+
+    "Kafka clients" {
+        KAFKA_REQUESTS = "kafka_requests", Counter in Count by "api";
+            "Requests of Kafka clients that were answered";
+            act: "when its rate is unusual: find the client, as for connections";
+        KAFKA_REQUEST_BYTES = "kafka_request_bytes", Counter in Bytes by "api";
+            "Bytes of these requests";
+            act: "never by itself: it says what the network carries";
+        KAFKA_RESPONSE_BYTES = "kafka_response_bytes", Counter in Bytes by "api";
+            "Bytes of their answers";
+            act: "never by itself: it says what the network carries";
+        KAFKA_SECONDS = "kafka_request_seconds", Counter in Seconds by "api";
+            "Time from a request to its answer; Fetch and JoinGroup wait on purpose";
+            act: "when it grows faster than the requests of Produce: look at the flushes of the log";
+        KAFKA_REFUSED = "kafka_connections_closed", Counter in Count;
+            "Connections that were closed because of what a client sent; the log says what";
+            act: "when it grows: something speaks no Kafka, or an API that is not served";
     }
 
     "Metadata" {

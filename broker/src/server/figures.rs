@@ -10,7 +10,7 @@ use crate::{
     clock::Clock,
     config::Config,
     health::{Health, Phase},
-    listener::ConnectionCounts,
+    listener::{ConnectionCounts, kafka::KafkaTraffic},
     maintenance::CompactionStatus,
     metrics::{
         self, Figures, Metrics,
@@ -33,6 +33,7 @@ pub(super) struct Sources {
     pub(super) partitions: Arc<Partitions>,
     pub(super) compaction: Arc<CompactionStatus>,
     pub(super) connections: Arc<ConnectionCounts>,
+    pub(super) kafka: Arc<KafkaTraffic>,
     pub(super) services: Arc<Services>,
 }
 
@@ -43,6 +44,7 @@ pub(super) fn register(metrics: &Metrics, sources: Sources) {
         daemon(figures, &sources);
         process::figures(figures);
         connections(figures, &sources.connections);
+        kafka(figures, &sources.kafka);
         figures.set(catalog::TOPICS, image.topic_count());
         figures.set(catalog::METADATA_INDEX, image.index());
         partitions(figures, &sources.partitions);
@@ -67,6 +69,27 @@ fn connections(figures: &mut Figures, counts: &ConnectionCounts) {
     figures.set(catalog::CONNECTIONS, counts.open());
     figures.set(catalog::CONNECTIONS_ACCEPTED, counts.accepted());
     figures.set(catalog::CONNECTIONS_REFUSED, counts.refused());
+}
+
+fn kafka(figures: &mut Figures, traffic: &KafkaTraffic) {
+    figures.set(catalog::KAFKA_REFUSED, traffic.refused());
+    let apis: Vec<_> = traffic.figures().collect();
+    for api in &apis {
+        figures.set_labelled(catalog::KAFKA_REQUESTS, &[api.name], api.requests);
+    }
+    for api in &apis {
+        figures.set_labelled(catalog::KAFKA_REQUEST_BYTES, &[api.name], api.request_bytes);
+    }
+    for api in &apis {
+        figures.set_labelled(
+            catalog::KAFKA_RESPONSE_BYTES,
+            &[api.name],
+            api.response_bytes,
+        );
+    }
+    for api in &apis {
+        figures.set_labelled(catalog::KAFKA_SECONDS, &[api.name], api.time.as_secs_f64());
+    }
 }
 
 fn partitions(figures: &mut Figures, partitions: &Partitions) {

@@ -37,7 +37,7 @@ use crate::{
         ConnectionCounts,
         grpc::{self, ServeError},
         http::{self, HttpState},
-        kafka,
+        kafka::{self, KafkaTraffic},
     },
     logging::Logger,
     maintenance::{CompactionStatus, Compactor, Maintenance},
@@ -130,12 +130,14 @@ impl Server {
         let groups = core.start_groups(&quorum, &partitions);
         let services = core.services(&quorum, &partitions, groups, &storage.identity);
         core.show(&services);
-        core.register_figures(&quorum, &partitions, &counts, &services);
+        let traffic = Arc::<KafkaTraffic>::default();
+        core.register_figures(&quorum, &partitions, &counts, &traffic, &services);
         let kafka = core.serve_kafka(
             listeners.kafka,
             &listeners.kafka_advertised,
             Arc::clone(&services),
             Arc::clone(&counts),
+            traffic,
         )?;
         let native = core.serve_native(listeners.native, services, counts)?;
         let server = Self {
@@ -290,6 +292,7 @@ impl Core {
         advertised: &HostPort,
         services: Arc<Services>,
         counts: Arc<ConnectionCounts>,
+        traffic: Arc<KafkaTraffic>,
     ) -> Result<JoinHandle<()>, Refusal> {
         let _in_runtime = self.data.enter();
         let listener = TcpListener::from_std(listener).map_err(|error| no_system(&error))?;
@@ -300,6 +303,7 @@ impl Core {
             advertised.clone(),
             self.shutdown.clone(),
             counts,
+            traffic,
         );
         Ok(self.data.spawn(server))
     }
@@ -375,6 +379,7 @@ impl Core {
         quorum: &Arc<LocalQuorum>,
         partitions: &Arc<Partitions>,
         counts: &Arc<ConnectionCounts>,
+        traffic: &Arc<KafkaTraffic>,
         services: &Arc<Services>,
     ) {
         let sources = figures::Sources {
@@ -385,6 +390,7 @@ impl Core {
             partitions: Arc::clone(partitions),
             compaction: Arc::clone(&self.compaction),
             connections: Arc::clone(counts),
+            kafka: Arc::clone(traffic),
             services: Arc::clone(services),
         };
         figures::register(&self.metrics, sources);

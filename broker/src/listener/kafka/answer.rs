@@ -39,6 +39,11 @@ impl Answer {
         Ok(Self::framed(message))
     }
 
+    /// Its bytes.
+    pub(super) fn len(&self) -> usize {
+        self.chunks.iter().map(Bytes::len).sum()
+    }
+
     /// A message that begins with room for its length.
     pub(super) fn framed(mut message: BytesMut) -> Self {
         let length = message.len().saturating_sub(LENGTH_BYTES);

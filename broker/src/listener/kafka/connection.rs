@@ -6,15 +6,16 @@
 
 use std::{pin::pin, sync::Arc};
 
-use bytes::Buf as _;
+use bytes::{Buf as _, Bytes};
 use futures_util::{FutureExt as _, StreamExt as _, stream::FuturesOrdered};
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _, WriteHalf};
 
 use super::{
     Gate,
     answer::{Answer, Outgoing},
-    dispatch::{self, Answering, Closing},
+    dispatch::{self, Closing},
     frames::Frames,
+    traffic::Counted,
 };
 use crate::{
     listener::{accept::Admission, watched::Watched},
@@ -39,11 +40,17 @@ pub(super) async fn serve(stream: Watched<Admission>, gate: Arc<Gate>, shutdown:
         is_exclusive: false,
         is_open: true,
     };
-    let begin = |frame| dispatch::begin(&gate, address.ip(), frame);
+    let begin = |frame: Bytes| {
+        let bytes = frame.len();
+        let begun = dispatch::begin(&gate, address.ip(), frame)?;
+        let answering = gate.traffic.counted(begun.api_key, bytes, begun.answering);
+        Ok((answering, begun.is_exclusive))
+    };
     match connection.run(begin, &shutdown).await {
         Ok(()) => {}
         Err(Closing::Io(error)) => tracing::debug!(peer = %address, %error, "connection broke"),
         Err(closing) => {
+            gate.traffic.refuse();
             tracing::warn!(peer = %address, reason = %closing, "connection is closed");
         }
     }
@@ -52,7 +59,7 @@ pub(super) async fn serve(stream: Watched<Admission>, gate: Arc<Gate>, shutdown:
 struct Connection<S> {
     frames: Frames<tokio::io::ReadHalf<S>>,
     writer: WriteHalf<S>,
-    answers: FuturesOrdered<Answering>,
+    answers: FuturesOrdered<Counted>,
     outgoing: Outgoing,
     in_flight_max: usize,
     /// The latest request is one that the next must wait for.
@@ -64,7 +71,7 @@ struct Connection<S> {
 impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     async fn run(
         &mut self,
-        begin: impl Fn(bytes::Bytes) -> Result<dispatch::Begun, Closing>,
+        begin: impl Fn(Bytes) -> Result<(Counted, bool), Closing>,
         shutdown: &Shutdown,
     ) -> Result<(), Closing> {
         let mut begun = pin!(shutdown.begun());
@@ -77,9 +84,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 () = &mut begun, if self.is_open => self.is_open = false,
                 frame = self.frames.next(), if may_read => match frame? {
                     Some(frame) => {
-                        let begun = begin(frame)?;
-                        self.is_exclusive = begun.is_exclusive;
-                        self.answers.push_back(begun.answering);
+                        let (answering, is_exclusive) = begin(frame)?;
+                        self.is_exclusive = is_exclusive;
+                        self.answers.push_back(answering);
                     }
                     None => self.is_open = false,
                 },

@@ -68,6 +68,8 @@ pub(super) type Answering =
 
 /// A request that has begun.
 pub(super) struct Begun {
+    /// Kafka's number of its API.
+    pub(super) api_key: i16,
     /// Its answer.
     pub(super) answering: Answering,
     /// Whether the next request must wait for it.
@@ -207,6 +209,7 @@ where
     let request: Q = asked.decode()?;
     let Asked {
         client,
+        api,
         correlation_id,
         ..
     } = asked;
@@ -218,6 +221,7 @@ where
         Answer::encode(correlation_id, version, &response).map(Some)
     };
     Ok(Begun {
+        api_key: api as i16,
         answering: Box::pin(answering),
         is_exclusive: true,
     })

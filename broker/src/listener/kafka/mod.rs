@@ -28,12 +28,15 @@ mod produce;
 mod producer_ids;
 mod sasl;
 mod topics;
+mod traffic;
 mod wire;
 
 use std::sync::Arc;
 
 use futures_util::StreamExt;
 use tokio::{net::TcpListener, runtime, task::JoinSet};
+
+pub use traffic::KafkaTraffic;
 
 use crate::{
     config::value::HostPort,
@@ -51,6 +54,7 @@ struct Gate {
     /// Where clients reach this broker.
     advertised: HostPort,
     fetch_sessions: fetch::Sessions,
+    traffic: Arc<KafkaTraffic>,
 }
 
 /// Serves Kafka clients on `listener` until `shutdown` begins and what they asked is answered. Runs on the
@@ -65,6 +69,7 @@ pub async fn serve(
     advertised: HostPort,
     shutdown: Shutdown,
     counts: Arc<ConnectionCounts>,
+    traffic: Arc<KafkaTraffic>,
 ) {
     let incoming = accept::incoming(listener, services.config(), counts, shutdown.clone());
     let sessions_max = services.config().limits.fetch_sessions_max;
@@ -73,6 +78,7 @@ pub async fn serve(
         services,
         control,
         advertised,
+        traffic,
     });
     let mut connections = JoinSet::new();
     let mut incoming = std::pin::pin!(incoming);

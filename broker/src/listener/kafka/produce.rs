@@ -46,6 +46,7 @@ pub(super) fn begin(asked: Asked) -> Result<Begun, Closing> {
             answer(correlation_id, version, &request, acks, outcomes).await
         };
         return Ok(Begun {
+            api_key: ApiKey::Produce as i16,
             answering: Box::pin(answering),
             // What follows must not overtake it.
             is_exclusive: true,
@@ -54,6 +55,7 @@ pub(super) fn begin(asked: Asked) -> Result<Begun, Closing> {
     let outcomes = append_now(&client, &request, &acks, timeout);
     let answering = async move { answer(correlation_id, version, &request, acks, outcomes).await };
     Ok(Begun {
+        api_key: ApiKey::Produce as i16,
         answering: Box::pin(answering),
         is_exclusive: false,
     })
