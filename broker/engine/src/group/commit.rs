@@ -134,7 +134,8 @@ fn check_epoch(
     let owner = partition.and_then(|partition| group.owner(partition));
     match (since, owner) {
         (Some(since), _) if since <= epoch => Ok(()),
-        (None, Some(owner)) => Err(Refusal::NotHeld {
+        // A member of the classic protocol knows no such refusal.
+        (None, Some(owner)) if member.classic().is_none() => Err(Refusal::NotHeld {
             member_id: Arc::clone(member_id),
             owner: Arc::clone(owner),
         }),
@@ -144,6 +145,13 @@ fn check_epoch(
 }
 
 fn stale(member_id: &Arc<str>, member: &Member, found: i32) -> Refusal {
+    if member.classic().is_some() {
+        return Refusal::IllegalGeneration {
+            member_id: Arc::clone(member_id),
+            found,
+            expected: member.epoch(),
+        };
+    }
     Refusal::StaleEpoch {
         member_id: Arc::clone(member_id),
         found,

@@ -25,6 +25,30 @@ impl TimeoutRange {
     }
 }
 
+/// Whether groups that have members change their kind. An empty group always may.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum MigrationPolicy {
+    /// Never.
+    Disabled,
+    /// A classic group becomes one of consumers with the first member of the consumer protocol.
+    Upgrade,
+    /// A consumer group becomes a classic one with the end of its last member of the consumer
+    /// protocol.
+    Downgrade,
+    /// Both.
+    Bidirectional,
+}
+
+impl MigrationPolicy {
+    pub(super) const fn upgrades(self) -> bool {
+        matches!(self, Self::Upgrade | Self::Bidirectional)
+    }
+
+    pub(super) const fn downgrades(self) -> bool {
+        matches!(self, Self::Downgrade | Self::Bidirectional)
+    }
+}
+
 /// Limits and times. Names in backticks are Kafka's for the same thing.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Config {
@@ -57,6 +81,8 @@ pub struct Config {
     pub expired_per_event_max: usize,
     /// The assignor of a group whose members name none.
     pub assignor: AssignorName,
+    /// Whether groups that have members change their kind (`group.consumer.migration.policy`).
+    pub migration: MigrationPolicy,
     /// Members of one classic group (`group.max.size`).
     pub classic_members_max: usize,
     /// Shorter sessions of classic members are refused (`group.min.session.timeout.ms`).
@@ -102,6 +128,7 @@ impl Default for Config {
             offsets_retention_ms: 7 * 24 * 3_600_000,
             expired_per_event_max: 1_000,
             assignor: AssignorName::Uniform,
+            migration: MigrationPolicy::Bidirectional,
             classic_members_max: 1_000,
             classic_session_timeout_min_ms: 6_000,
             classic_session_timeout_max_ms: 1_800_000,

@@ -88,21 +88,37 @@ impl Coordinator {
             }
             Event::ClassicJoin(ticket, join) => {
                 self.turn(now, &join.member.group_id, out, |turn| {
-                    classic::join(turn, ticket, &join);
+                    if turn.has_consumers() {
+                        consumer::classic_join(turn, ticket, &join);
+                    } else {
+                        classic::join(turn, ticket, &join);
+                    }
                 });
             }
             Event::ClassicSync(ticket, sync) => {
                 self.turn(now, &sync.member.member.group_id, out, |turn| {
-                    classic::sync(turn, ticket, &sync);
+                    if turn.has_consumers() {
+                        consumer::classic_sync(turn, ticket, &sync);
+                    } else {
+                        classic::sync(turn, ticket, &sync);
+                    }
                 });
             }
             Event::ClassicHeartbeat(ticket, member) => {
                 self.turn(now, &member.member.group_id, out, |turn| {
-                    classic::heartbeat(turn, ticket, &member);
+                    if turn.has_consumers() {
+                        consumer::classic_heartbeat(turn, ticket, &member);
+                    } else {
+                        classic::heartbeat(turn, ticket, &member);
+                    }
                 });
             }
             Event::ClassicLeave(ticket, leave) => self.turn(now, &leave.group_id, out, |turn| {
-                classic::leave(turn, ticket, &leave);
+                if turn.has_consumers() {
+                    consumer::classic_leave(turn, ticket, &leave);
+                } else {
+                    classic::leave(turn, ticket, &leave);
+                }
             }),
             Event::CommitOffsets(ticket, commits) => {
                 let group_id = Arc::clone(&commits.group_id);

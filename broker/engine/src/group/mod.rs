@@ -18,6 +18,7 @@ mod describe;
 mod event;
 mod forget;
 mod history;
+mod migration;
 mod offsets;
 mod refusal;
 mod state;
@@ -33,7 +34,7 @@ pub use assignor::AssignorName;
 pub use classic::{
     ClassicJoin, ClassicLeave, ClassicMemberRef, ClassicSync, Joined, JoinedMember, Leaver, Synced,
 };
-pub use config::{Config, TimeoutRange};
+pub use config::{Config, MigrationPolicy, TimeoutRange};
 pub use coordinator::Coordinator;
 pub use describe::{
     Committed, GroupDescription, GroupListing, GroupType, MemberDescription, OffsetReader,

@@ -66,12 +66,6 @@ pub enum Refusal {
         /// The group.
         group_id: Arc<str>,
     },
-    /// The broker assigns the partitions of the group, and it has members.
-    #[error("group {group_id} has members of the consumer protocol")]
-    ConsumerGroup {
-        /// The group.
-        group_id: Arc<str>,
-    },
     /// The group has another protocol type, or no protocol that all its members would have.
     #[error("group {group_id} has another protocol type, or no protocol in common")]
     InconsistentProtocol {
@@ -250,9 +244,9 @@ impl Refusal {
             Self::TooManyMembers { .. } => ErrorCode::GroupMaxSizeReached,
             Self::Assignor => ErrorCode::UnsupportedAssignor,
             Self::GroupNotFound { .. } => ErrorCode::GroupIdNotFound,
-            Self::ClassicGroup { .. }
-            | Self::ConsumerGroup { .. }
-            | Self::InconsistentProtocol { .. } => ErrorCode::InconsistentGroupProtocol,
+            Self::ClassicGroup { .. } | Self::InconsistentProtocol { .. } => {
+                ErrorCode::InconsistentGroupProtocol
+            }
             Self::SessionTimeout { .. } => ErrorCode::InvalidSessionTimeout,
             Self::IllegalGeneration { .. } => ErrorCode::IllegalGeneration,
             Self::RebalanceInProgress { .. } | Self::Superseded { .. } => {

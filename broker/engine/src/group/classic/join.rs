@@ -23,10 +23,7 @@ pub(in crate::group) fn join(turn: &mut Turn<'_>, ticket: Ticket, join: &Classic
 }
 
 fn enter(turn: &mut Turn<'_>, ticket: Ticket, join: &ClassicJoin) -> Result<(), Refusal> {
-    if let Some(refusal) = turn.unfit() {
-        return Err(refusal);
-    }
-    limits::check(turn.config, join)?;
+    limits::check_join(turn, join)?;
     make_classic(turn, join)?;
     let predecessor = predecessor(turn, join)?;
     let named = predecessor.as_ref().unwrap_or(&join.member.member_id);
@@ -64,17 +61,12 @@ fn enter(turn: &mut Turn<'_>, ticket: Ticket, join: &ClassicJoin) -> Result<(), 
 fn make_classic(turn: &mut Turn<'_>, join: &ClassicJoin) -> Result<(), Refusal> {
     let generation = match &turn.group.kind {
         Kind::Classic(_) => return Ok(()),
-        Kind::Consumer(group) if !group.members.is_empty() => {
-            return Err(Refusal::ConsumerGroup {
-                group_id: Arc::clone(&turn.group_id),
-            });
-        }
         Kind::Consumer(group) => Some(group.epoch),
         Kind::Simple => None,
     };
-    let is_nobody = !join.member.member_id.is_empty();
-    if is_nobody {
-        return Err(turn.unknown_member(&join.member.member_id));
+    let member_id = &join.member.member_id;
+    if !member_id.is_empty() && generation.is_none() {
+        return Err(turn.unknown_member(member_id));
     }
     if !ClassicGroup::default().supports(join, "") {
         return Err(Refusal::InconsistentProtocol {
@@ -86,6 +78,10 @@ fn make_classic(turn: &mut Turn<'_>, join: &ClassicJoin) -> Result<(), Refusal> 
     turn.group.kind = Kind::Classic(Box::new(group));
     if generation.is_some() {
         rebalance::write(turn);
+    }
+    if !member_id.is_empty() {
+        // It may have been told its id while the group had members, who keep no list of such ids.
+        clock::watch_pending(turn, member_id, join.session_timeout_ms);
     }
     Ok(())
 }

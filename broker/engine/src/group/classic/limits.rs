@@ -1,9 +1,14 @@
 //! What a join may contain.
 
-use crate::group::{ClassicJoin, Config, Refusal};
+use crate::group::{ClassicJoin, Refusal, turn::Turn};
 
-/// Refuses a join whose texts, lists or times are out of bounds.
-pub(super) fn check(config: &Config, join: &ClassicJoin) -> Result<(), Refusal> {
+/// Refuses a join that cannot begin or change a group, or whose texts, lists or times are out of
+/// bounds.
+pub(in crate::group) fn check_join(turn: &Turn<'_>, join: &ClassicJoin) -> Result<(), Refusal> {
+    if let Some(refusal) = turn.unfit() {
+        return Err(refusal);
+    }
+    let config = turn.config;
     let (min, max) = (
         config.classic_session_timeout_min_ms,
         config.classic_session_timeout_max_ms,

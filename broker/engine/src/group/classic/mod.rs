@@ -17,6 +17,7 @@
 mod answer;
 mod clock;
 mod commit;
+mod embedded;
 mod heartbeat;
 mod join;
 mod leave;
@@ -25,7 +26,6 @@ mod load;
 mod member;
 mod rebalance;
 mod request;
-mod subscription;
 mod sync;
 
 use std::{
@@ -36,13 +36,23 @@ use std::{
 use bytes::Bytes;
 use millstream_proto::group_record::{ClassicGroupValue, ClassicMember};
 
+use self::member::as_i32;
 pub use self::{
     answer::{Joined, JoinedMember, Synced},
     request::{ClassicJoin, ClassicLeave, ClassicMemberRef, ClassicSync, Leaver},
 };
 pub(super) use self::{
-    clock::timer_due, commit::check_commit, heartbeat::heartbeat, join::join, leave::leave,
-    load::loaded, member::Member, subscription::read_topics, sync::sync,
+    clock::timer_due,
+    commit::check_commit,
+    embedded::{Said, find, read_said, read_topics, write_assignment},
+    heartbeat::heartbeat,
+    join::join,
+    leave::leave,
+    limits::check_join,
+    load::loaded,
+    member::Member,
+    rebalance::{dismiss, settle_in},
+    sync::sync,
 };
 
 /// The protocol type of consumers, whose metadata and assignments are in a known format.
@@ -104,7 +114,12 @@ impl ClassicGroup {
         let protocol = value.protocol.as_deref().unwrap_or_default();
         let members = value.members.iter();
         let members: BTreeMap<Arc<str>, Member> = members
-            .map(|member| (Arc::from(&*member.member_id), read_member(member, protocol)))
+            .map(|member| {
+                (
+                    Arc::from(&*member.member_id),
+                    Member::read(member, protocol),
+                )
+            })
             .collect();
         let leader = value.leader.as_deref().map(Arc::from);
         let leader = leader.filter(|leader| members.contains_key(leader));
@@ -123,6 +138,24 @@ impl ClassicGroup {
             is_recorded: true,
             ..Self::default()
         }
+    }
+
+    /// A stable group of members that a consumer group had, whose generations go on from its epochs;
+    /// `None` where they have no protocol in common.
+    pub(super) fn of_consumers(
+        epoch: i32,
+        since_ms: i64,
+        members: BTreeMap<Arc<str>, Member>,
+    ) -> Option<Self> {
+        let mut group = Self {
+            phase: Phase::Stable,
+            protocol_type: Arc::from(CONSUMER),
+            leader: members.keys().next().cloned(),
+            members,
+            ..Self::empty(epoch, since_ms)
+        };
+        group.protocol = group.vote();
+        group.protocol.is_some().then_some(group)
     }
 
     /// A group that nobody has joined yet, and that goes on from the epoch of one of another kind.
@@ -288,25 +321,4 @@ impl ClassicGroup {
             members: members.collect(),
         }
     }
-}
-
-fn read_member(member: &ClassicMember, protocol: &str) -> Member {
-    Member {
-        instance_id: member.instance_id.clone(),
-        client_id: member.client_id.clone(),
-        client_host: member.client_host.clone(),
-        session_timeout_ms: u32::try_from(member.session_timeout_ms).unwrap_or(0),
-        rebalance_timeout_ms: u32::try_from(member.rebalance_timeout_ms).unwrap_or(0),
-        protocols: vec![(protocol.to_owned(), member.subscription.clone())],
-        assignment: member.assignment.clone(),
-        joining: None,
-        syncing: None,
-        owes_sync: false,
-        is_new: false,
-        silent_at_ms: None,
-    }
-}
-
-fn as_i32(ms: u32) -> i32 {
-    i32::try_from(ms).unwrap_or(i32::MAX)
 }

@@ -65,6 +65,41 @@ fn interrupt_syncs(turn: &mut Turn<'_>) {
     }
 }
 
+/// Tells everybody who waits to join again: the group becomes one of another kind.
+pub(in crate::group) fn dismiss(turn: &mut Turn<'_>) {
+    clock::stop_joins(turn);
+    clock::stop_syncs(turn);
+    interrupt_syncs(turn);
+    let refusal = Refusal::RebalanceInProgress {
+        group_id: Arc::clone(&turn.group_id),
+    };
+    let Some(group) = turn.classic() else {
+        return;
+    };
+    let pending: Vec<Arc<str>> = group.pending.keys().cloned().collect();
+    let members = group.members.values_mut();
+    let joining: Vec<Ticket> = members.filter_map(|member| member.joining.take()).collect();
+    for ticket in joining {
+        turn.reply(ticket, Reply::Refused(refusal.clone()));
+    }
+    for member_id in &pending {
+        leave::forget_pending(turn, member_id);
+    }
+}
+
+/// Has a group written that was one of consumers, and its members join.
+pub(in crate::group) fn settle_in(turn: &mut Turn<'_>, reason: String) {
+    write(turn);
+    let Some(group) = turn.classic() else {
+        return;
+    };
+    let member_ids: Vec<Arc<str>> = group.members.keys().cloned().collect();
+    for member_id in &member_ids {
+        clock::restart_session(turn, member_id);
+    }
+    go_on(turn, reason);
+}
+
 /// Begins the generation if everybody has joined. A group that was empty waits for more members.
 pub(super) fn complete_if_ready(turn: &mut Turn<'_>) {
     let group = turn.classic();

@@ -96,6 +96,9 @@ fn said(turn: &mut Turn<'_>, heartbeat: &Heartbeat) -> MemberValue {
         assignor: None,
         classic: None,
     });
+    if heartbeat.member_epoch == 0 {
+        said.classic = None;
+    }
     said.client_id.clone_from(&heartbeat.client_id);
     said.client_host.clone_from(&heartbeat.client_host);
     if heartbeat.instance_id.is_some() {
@@ -172,7 +175,7 @@ fn link(turn: &mut Turn<'_>, heartbeat: &Heartbeat) {
             pushed: None,
         }),
         (None, Link::Heartbeats { .. }) => return,
-        (None, Link::None | Link::Stream(_)) => Link::Heartbeats { told: None },
+        (None, Link::None | Link::Stream(_) | Link::Classic(_)) => Link::Heartbeats { told: None },
     };
     let before = std::mem::replace(&mut member.link, link);
     if let Link::Stream(stream) = before {
@@ -192,7 +195,7 @@ pub(super) fn session_timeout(turn: &mut Turn<'_>, member_id: &Arc<str>) -> u32 
     let default = turn.config.session_timeout.default_ms;
     turn.consumers()
         .and_then(|group| group.members.get(member_id))
-        .and_then(|member| member.session_timeout_ms)
+        .and_then(Member::session_timeout_ms)
         .unwrap_or(default)
 }
 

@@ -8,8 +8,8 @@ use millstream_proto::group_record::{
 
 use super::{leave, member::Current};
 use crate::group::{
-    Assignment, Heartbeat, Refusal, assignment::target_value, forget::forget_kind, state::Kind,
-    turn::Turn,
+    Assignment, Heartbeat, Refusal, assignment::target_value, forget::forget_kind, migration,
+    state::Kind, turn::Turn,
 };
 
 /// How a member came to be one.
@@ -44,15 +44,11 @@ pub(super) fn enter(turn: &mut Turn<'_>, heartbeat: &Heartbeat) -> Result<Entry,
     if owned.is_some_and(|owned| !owned.partitions.is_empty()) {
         return Err(Refusal::Invalid("a member that joins holds partitions"));
     }
+    migration::upgrade(turn, heartbeat)?;
     let predecessor = predecessor(turn, heartbeat)?;
     let member_id = &heartbeat.member.member_id;
     let members_max = turn.config.members_max;
     let members = match &turn.group.kind {
-        Kind::Classic(group) if !group.members.is_empty() || group.has_pending() => {
-            return Err(Refusal::ClassicGroup {
-                group_id: Arc::clone(&turn.group_id),
-            });
-        }
         Kind::Simple | Kind::Classic(_) => 0,
         Kind::Consumer(group) if group.members.contains_key(member_id) => return Ok(Entry::Known),
         Kind::Consumer(group) => group.members.len(),
@@ -85,7 +81,8 @@ fn leave_classic_behind(turn: &mut Turn<'_>) {
     turn.write(GroupRecord::ConsumerGroup(group_id, Some(value)));
 }
 
-/// The member whose place a static member takes: it has the same name, another id, and is away.
+/// The member whose place a static member takes: it has the same name and another id, and is away or
+/// speaks the classic protocol, in which nobody says that it goes for a while.
 fn predecessor(turn: &mut Turn<'_>, heartbeat: &Heartbeat) -> Result<Option<Arc<str>>, Refusal> {
     let group_id = Arc::clone(&turn.group_id);
     let (Some(instance_id), Some(group)) = (&heartbeat.instance_id, turn.consumers()) else {
@@ -93,7 +90,9 @@ fn predecessor(turn: &mut Turn<'_>, heartbeat: &Heartbeat) -> Result<Option<Arc<
     };
     match group.member_of_instance(instance_id) {
         Some((holder, _)) if *holder == heartbeat.member.member_id => Ok(None),
-        Some((holder, member)) if member.is_away() => Ok(Some(Arc::clone(holder))),
+        Some((holder, member)) if member.is_away() || member.classic().is_some() => {
+            Ok(Some(Arc::clone(holder)))
+        }
         Some((holder, _)) => Err(Refusal::UnreleasedInstance {
             group_id,
             instance_id: instance_id.clone(),
@@ -104,7 +103,7 @@ fn predecessor(turn: &mut Turn<'_>, heartbeat: &Heartbeat) -> Result<Option<Arc<
 }
 
 /// Hands what a static member holds and is to hold to its successor, without a rebalance.
-fn succeed(turn: &mut Turn<'_>, predecessor: &Arc<str>, member_id: &Arc<str>) {
+pub(super) fn succeed(turn: &mut Turn<'_>, predecessor: &Arc<str>, member_id: &Arc<str>) {
     let Some((said, target, current)) = legacy(turn, predecessor) else {
         return;
     };

@@ -10,7 +10,9 @@ use super::{
     rebalance::{self, settle, stop_clocks},
     regex,
 };
-use crate::group::{Action, Leave, MemberRef, Refusal, Reply, Ticket, Timer, turn::Turn};
+use crate::group::{
+    Action, Leave, MemberRef, Refusal, Reply, Ticket, Timer, migration, turn::Turn,
+};
 
 /// Takes in a leave, and answers it.
 pub(in crate::group) fn leave(turn: &mut Turn<'_>, ticket: Ticket, leave: &Leave) {
@@ -31,7 +33,7 @@ fn go(turn: &mut Turn<'_>, leave: &Leave) -> Result<i32, Refusal> {
         return Ok(AWAY_EPOCH);
     }
     remove(turn, member_id);
-    settle(turn, Some(format!("member {member_id} left")), None);
+    go_on(turn, format!("member {member_id} left"));
     Ok(-1)
 }
 
@@ -79,6 +81,14 @@ pub(in crate::group) fn timer_due(turn: &mut Turn<'_>, timer: &Timer) {
             let reason = format!("member {member_id} was gone and did not come back");
             (member.silent_at_ms, "it was gone for too long", reason)
         }
+        Timer::Rebalance(_) | Timer::Join(_) | Timer::Sync(_) if member.classic().is_some() => {
+            let reason = format!("member {member_id} did not join or sync in time");
+            (
+                member.revoke_by_ms,
+                "it did not join or sync in time",
+                reason,
+            )
+        }
         Timer::Rebalance(_) | Timer::Join(_) | Timer::Sync(_) => {
             let reason = format!("member {member_id} did not give up its partitions in time");
             let fenced_for = "it did not give up its partitions in time";
@@ -91,26 +101,37 @@ pub(in crate::group) fn timer_due(turn: &mut Turn<'_>, timer: &Timer) {
 }
 
 fn evict(turn: &mut Turn<'_>, member: &MemberRef, fenced_for: &'static str, reason: String) {
-    let found = turn
-        .consumers()
-        .and_then(|g| g.members.get(&member.member_id));
+    close_stream(turn, &member.member_id, fenced_for);
+    remove(turn, &member.member_id);
+    go_on(turn, reason);
+}
+
+/// Closes the member's stream, if it has one.
+pub(super) fn close_stream(turn: &mut Turn<'_>, member_id: &Arc<str>, reason: &'static str) {
+    let member_ref = turn.member_ref(member_id);
+    let found = turn.consumers().and_then(|g| g.members.get(member_id));
     if let Some(Link::Stream(stream)) = found.map(|found| &found.link) {
         let close = Action::CloseStream {
-            member: member.clone(),
+            member: member_ref,
             stream: stream.id,
             refusal: Refusal::Fenced {
-                member_id: Arc::clone(&member.member_id),
-                reason: fenced_for,
+                member_id: Arc::clone(member_id),
+                reason,
             },
         };
         turn.act(close);
     }
-    remove(turn, &member.member_id);
-    settle(turn, Some(reason), None);
+}
+
+/// Gives what is free by now to the others, or leaves it to them if all speak the classic protocol.
+pub(super) fn go_on(turn: &mut Turn<'_>, reason: String) {
+    if let Err(reason) = migration::downgrade(turn, reason) {
+        settle(turn, Some(reason), None);
+    }
 }
 
 /// Forgets a member; what it held is free.
-pub(super) fn remove(turn: &mut Turn<'_>, member_id: &Arc<str>) {
+pub(in crate::group) fn remove(turn: &mut Turn<'_>, member_id: &Arc<str>) {
     let member_ref = turn.member_ref(member_id);
     stop_clocks(turn, &member_ref);
     let regex = turn

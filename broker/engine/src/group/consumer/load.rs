@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::{
+    heartbeat::session_timeout,
     rebalance::{settle, watch_revocation, watch_silence},
     regex,
 };
@@ -10,7 +11,6 @@ use crate::group::turn::Turn;
 
 /// Every record was replayed: each member gets a session in which to come back.
 pub(in crate::group) fn loaded(turn: &mut Turn<'_>) {
-    let timeout_ms = turn.config.session_timeout.default_ms;
     let Some(group) = turn.consumers() else {
         return;
     };
@@ -26,6 +26,7 @@ pub(in crate::group) fn loaded(turn: &mut Turn<'_>) {
     }
     let members: Vec<Arc<str>> = group.members.keys().cloned().collect();
     for member_id in &members {
+        let timeout_ms = session_timeout(turn, member_id);
         watch_silence(turn, member_id, timeout_ms);
         watch_revocation(turn, member_id);
     }

@@ -3,7 +3,9 @@
 
 use std::sync::Arc;
 
-use millstream_proto::group_record::{CurrentMemberValue, MemberState, MemberValue};
+use millstream_proto::group_record::{
+    ClassicMemberMetadata, CurrentMemberValue, MemberState, MemberValue,
+};
 
 use crate::group::{
     Assignment, AssignorName, Holding, PartitionId, StreamId, assignment::holding_value,
@@ -52,6 +54,18 @@ pub(super) enum Link {
     Heartbeats { told: Option<Assignment> },
     /// It has a stream.
     Stream(Stream),
+    /// It speaks the classic protocol, and is told what to hold when it joins and syncs.
+    Classic(Owes),
+}
+
+/// What a member of the classic protocol has to do within its rebalance timeout.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Owes {
+    Nothing,
+    /// It was told that the group rebalances.
+    Join,
+    /// It has joined, and was not told what to hold.
+    Sync,
 }
 
 /// A member's stream.
@@ -144,7 +158,7 @@ impl Member {
     }
 
     /// What it is to read now.
-    pub(super) fn assigned(&self) -> Assignment {
+    pub(in crate::group) fn assigned(&self) -> Assignment {
         self.current.assigned.keys().copied().collect()
     }
 
@@ -162,8 +176,29 @@ impl Member {
         self.said.as_ref()
     }
 
+    /// What it said, where it speaks the classic protocol.
+    pub(in crate::group) fn classic(&self) -> Option<&ClassicMemberMetadata> {
+        self.said.as_ref()?.classic.as_ref()
+    }
+
+    /// How long it may be silent, where that is known.
+    pub(super) fn session_timeout_ms(&self) -> Option<u32> {
+        let classic = self.classic().map(|classic| classic.session_timeout_ms);
+        let classic = classic.and_then(|ms| u32::try_from(ms).ok());
+        classic.or(self.session_timeout_ms)
+    }
+
+    /// Whether it has something to do within its rebalance timeout.
+    pub(super) fn is_awaited(&self) -> bool {
+        let owes = match self.link {
+            Link::Classic(owes) => owes,
+            Link::None | Link::Heartbeats { .. } | Link::Stream(_) => Owes::Nothing,
+        };
+        owes != Owes::Nothing || !self.current.pending_revocation.is_empty()
+    }
+
     /// Name of a static member.
-    pub(super) fn instance_id(&self) -> Option<&str> {
+    pub(in crate::group) fn instance_id(&self) -> Option<&str> {
         self.said.as_ref()?.instance_id.as_deref()
     }
 
@@ -191,7 +226,7 @@ impl Member {
     pub(super) fn stream_mut(&mut self, id: StreamId) -> Option<&mut Stream> {
         match &mut self.link {
             Link::Stream(stream) if stream.id == id => Some(stream),
-            Link::None | Link::Heartbeats { .. } | Link::Stream(_) => None,
+            Link::None | Link::Heartbeats { .. } | Link::Stream(_) | Link::Classic(_) => None,
         }
     }
 }

@@ -9,6 +9,7 @@
 //! told to read it until it said that it stopped, left, or was evicted. A partition is given to nobody
 //! while it has an owner.
 
+mod classic;
 mod heartbeat;
 mod join;
 mod leave;
@@ -29,8 +30,12 @@ use std::{
 use millstream_proto::group_record::{ConsumerGroupValue, CurrentMemberValue, GroupRecord};
 
 pub(super) use self::{
+    classic::{
+        adopt, heartbeat as classic_heartbeat, join as classic_join, leave as classic_leave,
+        sync as classic_sync,
+    },
     heartbeat::heartbeat,
-    leave::{leave, timer_due},
+    leave::{leave, remove, timer_due},
     load::{loaded, topics_changed},
     member::Member,
     regex::regex_resolved,

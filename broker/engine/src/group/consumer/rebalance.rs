@@ -109,7 +109,7 @@ fn reachable(turn: &mut Turn<'_>, asking: Option<&Arc<str>>) -> Vec<Arc<str>> {
     };
     let is_reachable = |id: &Arc<str>, link: &Link| match link {
         Link::Stream(_) => true,
-        Link::Heartbeats { .. } => asking == Some(id),
+        Link::Heartbeats { .. } | Link::Classic(_) => asking == Some(id),
         Link::None => false,
     };
     let members = group.members.iter();
@@ -139,7 +139,7 @@ fn step(turn: &mut Turn<'_>, member_id: &Arc<str>) {
     watch_revocation(turn, member_id);
 }
 
-/// Starts or stops the clock of a member that has partitions to give up.
+/// Starts or stops the clock of a member that has partitions to give up, or to join or to sync.
 pub(super) fn watch_revocation(turn: &mut Turn<'_>, member_id: &Arc<str>) {
     let now_ms = turn.now.monotonic_ms;
     let default = turn.config.rebalance_timeout;
@@ -147,8 +147,7 @@ pub(super) fn watch_revocation(turn: &mut Turn<'_>, member_id: &Arc<str>) {
     let Some(member) = turn.consumers().and_then(|g| g.members.get_mut(member_id)) else {
         return;
     };
-    let has_to_revoke = !member.current.pending_revocation.is_empty();
-    match (has_to_revoke, member.revoke_by_ms) {
+    match (member.is_awaited(), member.revoke_by_ms) {
         (true, None) => {
             let said = member.said.as_ref().map(|said| said.rebalance_timeout_ms);
             let asked = said.and_then(|ms| u32::try_from(ms).ok());

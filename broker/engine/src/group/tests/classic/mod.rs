@@ -7,6 +7,7 @@ mod heartbeat;
 mod join;
 mod kinds;
 mod leave;
+mod migration;
 mod reload;
 mod simulation;
 mod static_member;
