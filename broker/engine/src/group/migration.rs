@@ -35,13 +35,14 @@ struct Adopted {
 }
 
 /// Makes a classic group that has members one of consumers, for somebody who joins by the consumer
-/// protocol; or says why not. Members that wait are told to join again.
-pub(super) fn upgrade(turn: &mut Turn<'_>, heartbeat: &Heartbeat) -> Result<(), Refusal> {
+/// protocol; or says why not. Members that wait are told to join again. Returns whether a rebalance was
+/// going on, which is then still due.
+pub(super) fn upgrade(turn: &mut Turn<'_>, heartbeat: &Heartbeat) -> Result<bool, Refusal> {
     let Kind::Classic(group) = &turn.group.kind else {
-        return Ok(());
+        return Ok(false);
     };
     if group.members.is_empty() {
-        return Ok(());
+        return Ok(false);
     }
     let max = turn.config.members_max;
     let is_successor = heartbeat.instance_id.as_deref().is_some_and(|name| {
@@ -58,11 +59,11 @@ pub(super) fn upgrade(turn: &mut Turn<'_>, heartbeat: &Heartbeat) -> Result<(), 
     let adopted = adopted.ok_or_else(|| Refusal::ClassicGroup {
         group_id: Arc::clone(&turn.group_id),
     })?;
-    let epoch = group.generation;
+    let (epoch, is_stable) = (group.generation, group.is_stable());
     classic::dismiss(turn);
     forget_kind(turn);
     found(turn, epoch, adopted);
-    Ok(())
+    Ok(!is_stable)
 }
 
 /// The members as those of a consumer group; `None` where one of them is no consumer.

@@ -10,7 +10,11 @@
 
 use std::sync::Arc;
 
-use super::{ClassicGroup, Joined, Member, Phase, clock, leave, limits, rebalance};
+use super::{
+    ClassicGroup, Joined, Member, Phase, clock, leave,
+    limits::{check_join, with_words},
+    rebalance,
+};
 use crate::group::{
     ClassicJoin, Refusal, Reply, Ticket, forget::forget_kind, state::Kind, turn::Turn,
 };
@@ -23,7 +27,7 @@ pub(in crate::group) fn join(turn: &mut Turn<'_>, ticket: Ticket, join: &Classic
 }
 
 fn enter(turn: &mut Turn<'_>, ticket: Ticket, join: &ClassicJoin) -> Result<(), Refusal> {
-    limits::check_join(turn, join)?;
+    check_join(turn, join)?;
     make_classic(turn, join)?;
     let predecessor = predecessor(turn, join)?;
     let named = predecessor.as_ref().unwrap_or(&join.member.member_id);
@@ -154,7 +158,7 @@ fn add(turn: &mut Turn<'_>, ticket: Ticket, join: &ClassicJoin, member_id: &Arc<
         Some(instance_id) => format!("static member {instance_id} joined as {member_id}"),
         None => format!("member {member_id} joined"),
     };
-    rebalance::go_on(turn, with_words(reason, join));
+    rebalance::go_on(turn, with_words(reason, &join.reason));
 }
 
 /// A member joins once more.
@@ -186,7 +190,7 @@ fn rejoin(turn: &mut Turn<'_>, ticket: Ticket, join: &ClassicJoin) {
         true => format!("member {member_id} joined again"),
         false => format!("member {member_id} changed its metadata"),
     };
-    rebalance::go_on(turn, with_words(reason, join));
+    rebalance::go_on(turn, with_words(reason, &join.reason));
 }
 
 /// Notes what the member says now, and has it wait for the next generation.
@@ -217,7 +221,7 @@ fn succeed(turn: &mut Turn<'_>, ticket: Ticket, join: &ClassicJoin, predecessor:
     if !is_undisturbed {
         let name = join.instance_id.as_deref().unwrap_or_default();
         let reason = format!("static member {name} is back as {member_id}");
-        return rebalance::go_on(turn, with_words(reason, join));
+        return rebalance::go_on(turn, with_words(reason, &join.reason));
     }
     if let Some(member) = group.members.get_mut(member_id) {
         member.joining = None;
@@ -264,9 +268,4 @@ fn rename(turn: &mut Turn<'_>, join: &ClassicJoin, predecessor: &Arc<str>) {
     for ticket in waiting.into_iter().flatten() {
         turn.reply(ticket, Reply::Refused(fenced.clone()));
     }
-}
-
-/// A reason with what the client says of it.
-fn with_words(reason: String, join: &ClassicJoin) -> String {
-    limits::with_words(reason, &join.reason)
 }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{clock, heartbeat::check_identity, limits, rebalance};
+use super::{clock, heartbeat::check_identity, limits::with_words, rebalance};
 use crate::group::{
     Action, ClassicLeave, Leaver, Refusal, Reply, Ticket, Timer, commit::some_of, turn::Turn,
 };
@@ -20,10 +20,8 @@ pub(in crate::group) fn leave(turn: &mut Turn<'_>, ticket: Ticket, leave: &Class
         return rebalance::complete_if_ready(turn);
     }
     let ids: Vec<&str> = gone.iter().map(|id| &**id).collect();
-    let mut words = leave.members.iter().map(|leaver| &*leaver.reason);
-    let words = words.find(|words| !words.is_empty()).unwrap_or_default();
     let reason = format!("members left: {}", some_of(&ids));
-    rebalance::go_on(turn, limits::with_words(reason, words));
+    rebalance::go_on(turn, with_words(reason, leave.words()));
 }
 
 /// Lets one go, and returns its member id if it was a member already. An operator may know no more of

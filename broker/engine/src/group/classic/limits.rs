@@ -59,7 +59,7 @@ fn short(what: &'static str, found: usize, max: usize) -> Result<(), Refusal> {
 }
 
 /// A reason, with what the client says of it, as far as it is short.
-pub(super) fn with_words(reason: String, words: &str) -> String {
+pub(in crate::group) fn with_words(reason: String, words: &str) -> String {
     if words.is_empty() {
         return reason;
     }

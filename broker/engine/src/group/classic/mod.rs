@@ -48,7 +48,7 @@ pub(super) use self::{
     heartbeat::heartbeat,
     join::join,
     leave::leave,
-    limits::check_join,
+    limits::{check_join, with_words},
     load::loaded,
     member::Member,
     rebalance::{dismiss, settle_in},

@@ -74,6 +74,14 @@ pub struct ClassicLeave {
     pub members: Vec<Leaver>,
 }
 
+impl ClassicLeave {
+    /// What the first of them that gives a reason says.
+    pub(in crate::group) fn words(&self) -> &str {
+        let mut words = self.members.iter().map(|leaver| &*leaver.reason);
+        words.find(|words| !words.is_empty()).unwrap_or_default()
+    }
+}
+
 /// A member that goes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Leaver {

@@ -20,9 +20,9 @@ use super::{
     push, rebalance,
 };
 use crate::group::{
-    ClassicJoin, ClassicLeave, ClassicMemberRef, ClassicSync, Joined, Leaver, Owned, Refusal,
-    Reply, Synced, Ticket,
-    classic::{CONSUMER, Said, check_join, find, read_said, write_assignment},
+    ClassicJoin, ClassicLeave, ClassicMemberRef, ClassicSync, Joined, Leaver, Owned, PartitionId,
+    Refusal, Reply, Synced, Ticket,
+    classic::{CONSUMER, Said, check_join, find, read_said, with_words, write_assignment},
     commit::some_of,
     migration,
     turn::Turn,
@@ -55,12 +55,14 @@ fn enter(turn: &mut Turn<'_>, join: &ClassicJoin) -> Result<Reply, Refusal> {
         (Entry::Known, true) => Some(format!("member {member_id} changed its subscription")),
         (Entry::Known, false) => None,
     };
+    let reason = reason.map(|reason| with_words(reason, &join.reason));
     owe(turn, member_id, Owes::Sync);
     let owned = Owned {
         partitions: find(&said.owned, turn.topics),
         sequence: None,
     };
-    step(turn, member_id, &owned, reason);
+    push::acknowledge(turn, member_id, &owned);
+    rebalance::settle_joined(turn, reason, member_id, &owned);
     restart_session(turn, member_id);
     let joined = joined(turn, member_id, protocol)?;
     if predecessor.is_some() {
@@ -161,15 +163,6 @@ fn value(join: &ClassicJoin, said: &Said) -> MemberValue {
             protocols: join.protocols.clone(),
         }),
     }
-}
-
-/// The member's next step. What it is to give up and does not hold is free at once, and then it has
-/// another step to take.
-fn step(turn: &mut Turn<'_>, member_id: &Arc<str>, owned: &Owned, reason: Option<String>) {
-    push::acknowledge(turn, member_id, owned);
-    rebalance::settle(turn, reason, Some(member_id));
-    push::acknowledge(turn, member_id, owned);
-    rebalance::settle(turn, None, Some(member_id));
 }
 
 fn joined(turn: &mut Turn<'_>, member_id: &Arc<str>, protocol: &str) -> Result<Joined, Refusal> {
@@ -301,12 +294,12 @@ fn has_next_step(turn: &mut Turn<'_>, member_id: &Arc<str>) -> bool {
         return false;
     };
     let current = &member.current;
-    let mut missing = member.target.iter();
-    let mut missing = missing
-        .by_ref()
-        .filter(|partition| !current.assigned.contains_key(partition))
-        .peekable();
-    let can_have_all = missing.peek().is_some() && missing.all(|at| group.owner(*at).is_none());
+    let missing = member
+        .target
+        .iter()
+        .filter(|at| !current.assigned.contains_key(at));
+    let missing: Vec<&PartitionId> = missing.collect();
+    let can_have_all = !missing.is_empty() && missing.iter().all(|at| group.owner(**at).is_none());
     member.epoch() < group.epoch || !current.pending_revocation.is_empty() || can_have_all
 }
 
@@ -321,7 +314,8 @@ pub(in crate::group) fn leave(turn: &mut Turn<'_>, ticket: Ticket, leave: &Class
     turn.reply(ticket, Reply::MembersLeft(results));
     if !gone.is_empty() {
         let ids: Vec<&str> = gone.iter().map(|id| &**id).collect();
-        go_on(turn, format!("members left: {}", some_of(&ids)));
+        let reason = format!("members left: {}", some_of(&ids));
+        go_on(turn, with_words(reason, leave.words()));
     }
 }
 

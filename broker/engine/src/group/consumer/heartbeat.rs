@@ -40,19 +40,20 @@ fn beat(turn: &mut Turn<'_>, heartbeat: &Heartbeat) -> Result<Alive, Refusal> {
     let said = said(turn, heartbeat);
     let changes_subscription = say(turn, member_id, said);
     link(turn, heartbeat);
-    match &heartbeat.owned {
-        Some(owned) => push::acknowledge(turn, member_id, owned),
-        // Who joins holds nothing.
-        None if heartbeat.member_epoch == 0 => {
-            push::acknowledge(turn, member_id, &Owned::default());
-        }
-        None => {}
+    // Who joins holds nothing.
+    let joins = heartbeat.member_epoch == 0;
+    let joined = joins.then(Owned::default);
+    if let Some(owned) = heartbeat.owned.as_ref().or(joined.as_ref()) {
+        push::acknowledge(turn, member_id, owned);
     }
     regex::resolve_missing(turn, member_id);
     let reason = entry.reason(heartbeat).or_else(|| {
         changes_subscription.then(|| format!("member {member_id} changed its subscription"))
     });
-    rebalance::settle(turn, reason, Some(member_id));
+    match &joined {
+        Some(owned) => rebalance::settle_joined(turn, reason, member_id, owned),
+        None => rebalance::settle(turn, reason, Some(member_id)),
+    }
     let session_timeout_ms = session_timeout(turn, member_id);
     rebalance::watch_silence(turn, member_id, session_timeout_ms);
     answer(turn, heartbeat)

@@ -17,7 +17,7 @@ use crate::group::{
 pub(super) enum Entry {
     /// It was none before.
     New,
-    /// It is one already, or takes the place of the static member that it was.
+    /// It is one already, or takes the place of the static member that it was in a settled group.
     Known,
 }
 
@@ -44,7 +44,7 @@ pub(super) fn enter(turn: &mut Turn<'_>, heartbeat: &Heartbeat) -> Result<Entry,
     if owned.is_some_and(|owned| !owned.partitions.is_empty()) {
         return Err(Refusal::Invalid("a member that joins holds partitions"));
     }
-    migration::upgrade(turn, heartbeat)?;
+    let was_rebalancing = migration::upgrade(turn, heartbeat)?;
     let predecessor = predecessor(turn, heartbeat)?;
     let member_id = &heartbeat.member.member_id;
     let members_max = turn.config.members_max;
@@ -55,7 +55,12 @@ pub(super) fn enter(turn: &mut Turn<'_>, heartbeat: &Heartbeat) -> Result<Entry,
     };
     if let Some(predecessor) = predecessor {
         succeed(turn, &predecessor, member_id);
-        return Ok(Entry::Known);
+        let was_settled = !was_rebalancing;
+        return Ok(if was_settled {
+            Entry::Known
+        } else {
+            Entry::New
+        });
     }
     if members >= members_max {
         return Err(Refusal::TooManyMembers {

@@ -48,23 +48,25 @@ pub(super) fn push_all(turn: &mut Turn<'_>) {
 
 /// Takes in what a member says that it holds: what it was to give up and does not hold any more is
 /// free. An answer to an earlier push than the newest frees nothing, since the newest may have given
-/// the partition back.
-pub(super) fn acknowledge(turn: &mut Turn<'_>, member_id: &Arc<str>, owned: &Owned) {
+/// the partition back. Returns whether anything is free now.
+pub(super) fn acknowledge(turn: &mut Turn<'_>, member_id: &Arc<str>, owned: &Owned) -> bool {
     let key = turn.member_key(member_id);
     let Some(member) = turn.consumers().and_then(|g| g.members.get_mut(member_id)) else {
-        return;
+        return false;
     };
     if let (Link::Stream(stream), Some(answered)) = (&member.link, owned.sequence)
         && answered != stream.sequence
     {
-        return;
+        return false;
     }
     let mut current = member.current.clone();
     current
         .pending_revocation
         .retain(|partition, _| owned.partitions.contains(partition));
-    if current != member.current {
+    let frees = current != member.current;
+    if frees {
         let value = current.value(&member.target);
         turn.write(GroupRecord::CurrentMember(key, Some(value)));
     }
+    frees
 }

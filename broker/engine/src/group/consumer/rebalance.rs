@@ -7,7 +7,7 @@ use millstream_proto::group_record::{ConsumerGroupValue, GroupRecord, TargetAssi
 
 use super::{ConsumerGroup, member::Link, push, reconcile};
 use crate::group::{
-    Action, Assignment, AssignorName, MemberRef, Timer,
+    Action, Assignment, AssignorName, MemberRef, Owned, Timer,
     assignment::target_value,
     assignor::{self, AssignorMember},
     turn::Turn,
@@ -28,6 +28,20 @@ pub(super) fn settle(turn: &mut Turn<'_>, reason: Option<String>, asking: Option
         step(turn, &member_id);
     }
     push::push_all(turn);
+}
+
+/// As [`settle`], for a member that joins and says what it holds: what it is to give up and does not
+/// hold is free at once, so that it has another step to take.
+pub(super) fn settle_joined(
+    turn: &mut Turn<'_>,
+    reason: Option<String>,
+    member_id: &Arc<str>,
+    owned: &Owned,
+) {
+    settle(turn, reason, Some(member_id));
+    if push::acknowledge(turn, member_id, owned) {
+        settle(turn, None, Some(member_id));
+    }
 }
 
 fn begin_epoch(turn: &mut Turn<'_>, reason: String) {

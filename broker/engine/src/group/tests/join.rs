@@ -98,6 +98,23 @@ fn a_static_member_that_is_back_takes_its_place_without_a_rebalance() {
     assert_eq!(bench.member("m1"), None);
 }
 
+/// It was told epoch 0 and its former partitions, as if it still had to give some of them up.
+#[test]
+fn a_static_member_that_is_back_has_nothing_to_give_up() {
+    let mut bench = Bench::new();
+    let by_heartbeats = |member_id| Heartbeat {
+        stream: None,
+        ..static_join(member_id, 0)
+    };
+    bench.beat(by_heartbeats("m1"));
+    assert_eq!(bench.leave(go_for_a_while("m1")), Ok(-2));
+    bench.beat(join("m2", 2));
+    let alive = bench.beat(by_heartbeats("m1-again"));
+    assert_eq!(alive.member_epoch, 2);
+    assert_eq!(alive.assignment, Some(set(&[a(0), a(1)])));
+    assert_eq!(bench.last_push("m2").assignment, set(&[a(2), a(3)]));
+}
+
 #[test]
 fn the_name_of_a_static_member_is_taken_while_it_is_there() {
     let mut bench = Bench::new();

@@ -13,7 +13,7 @@ use crate::group::{
 };
 
 /// Metadata of version 1: subscribes to topic `a`, and owns these partitions of it.
-fn owning(partitions: &[i32]) -> Bytes {
+pub(super) fn owning(partitions: &[i32]) -> Bytes {
     let mut bytes = BytesMut::new();
     bytes.put_slice(b"\0\x01\0\0\0\x01\0\x01a\xff\xff\xff\xff");
     bytes.put_slice(b"\0\0\0\x01\0\x01a");
@@ -22,7 +22,7 @@ fn owning(partitions: &[i32]) -> Bytes {
 }
 
 /// An assignment of version 1 with these partitions of topic `a`.
-fn assignment(partitions: &[i32]) -> Bytes {
+pub(super) fn assignment(partitions: &[i32]) -> Bytes {
     let mut bytes = BytesMut::new();
     bytes.put_slice(b"\0\x01\0\0\0\x01\0\x01a");
     put_partitions(&mut bytes, partitions);

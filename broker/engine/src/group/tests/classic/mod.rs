@@ -8,6 +8,7 @@ mod join;
 mod kinds;
 mod leave;
 mod migration;
+mod mixed;
 mod reload;
 mod simulation;
 mod static_member;
