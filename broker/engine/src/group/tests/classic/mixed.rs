@@ -2,8 +2,8 @@
 //! protocol, so that the group changes its kind at any moment; answers get lost, members leave, and the
 //! broker crashes.
 //!
-//! Promised in every state: for no partition are there two members that believe to hold it and whose
-//! commits for it would be accepted; epochs and generations that are written only grow. And when all is
+//! Promised in every state: for no partition are there two members that believe to hold it and are of the
+//! epoch in which the coordinator has them, or could commit it; epochs and generations that are written only grow. And when all is
 //! calm again, every partition has its member.
 
 use std::{
@@ -270,6 +270,14 @@ impl World {
         coordinator
     }
 
+    /// Whether the client is a member, in the epoch that it believes to be in.
+    fn is_current(&self, client: &Client) -> bool {
+        let description = self.coordinator.describe(GROUP);
+        let members = description.map(|group| group.members).unwrap_or_default();
+        let mut members = members.iter();
+        members.any(|m| *m.member_id == *client.member_id && m.member_epoch == client.epoch)
+    }
+
     /// Whether a commit of the client for the partition would be accepted now.
     fn accepts(&self, client: &Client, partition: i32) -> bool {
         let commits = OffsetCommits {
@@ -289,7 +297,7 @@ impl World {
         let mut owners: BTreeMap<i32, &Client> = BTreeMap::new();
         for client in &self.clients {
             for partition in &client.holds {
-                if self.accepts(client, *partition) {
+                if self.is_current(client) || self.accepts(client, *partition) {
                     let other = owners.insert(*partition, client);
                     assert!(other.is_none(), "{partition}: {other:?} and {client:?}");
                 }
