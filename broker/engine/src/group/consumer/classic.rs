@@ -48,6 +48,9 @@ fn enter(turn: &mut Turn<'_>, join: &ClassicJoin) -> Result<Reply, Refusal> {
     } else {
         &join.member.member_id
     };
+    if predecessor.is_none() && !is_anonymous {
+        check_claim(turn, member_id, &said)?;
+    }
     let entry = admit(turn, member_id, predecessor.as_ref())?;
     let changes = say(turn, member_id, value(join, &said));
     let reason = match (entry, changes) {
@@ -121,6 +124,23 @@ fn predecessor(turn: &mut Turn<'_>, join: &ClassicJoin) -> Result<Option<Arc<str
         None if member_id.is_empty() => Ok(None),
         None => Err(unknown),
     }
+}
+
+/// Refuses somebody who is no member any more and believes to hold something: it is told so, and gives
+/// up. Who was only told an id, or holds nothing, is as good as new.
+fn check_claim(turn: &mut Turn<'_>, member_id: &Arc<str>, said: &Said) -> Result<(), Refusal> {
+    let unknown = turn.unknown_member(member_id);
+    let is_member = turn
+        .consumers()
+        .is_some_and(|group| group.members.contains_key(member_id));
+    let claims = said
+        .owned
+        .iter()
+        .any(|(_, partitions)| !partitions.is_empty());
+    if is_member || !claims {
+        return Ok(());
+    }
+    Err(unknown)
 }
 
 fn admit(

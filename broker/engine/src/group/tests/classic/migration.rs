@@ -214,6 +214,16 @@ fn who_may_not_upgrade_is_refused() {
     assert_eq!(refused(&mut full), ErrorCode::GroupMaxSizeReached);
 }
 
+#[test]
+fn somebody_who_was_put_out_gives_up_what_it_holds_before_it_is_a_member_again() {
+    let mut bench = mixed(MigrationPolicy::Disabled);
+    assert_eq!(bench.go(&[leaver("m1")]), [Ok(())]);
+    let refusal = bench.refused_join(owns(join("m1"), &[0, 1]));
+    assert_eq!(refusal.code(), ErrorCode::UnknownMemberId);
+    let ticket = bench.join(owns(join("m1"), &[]));
+    assert_eq!(&*bench.joined(ticket).member_id, "m1");
+}
+
 /// A consumer group of `m3`, which has a stream, and `m1` of the classic protocol.
 fn mixed(policy: MigrationPolicy) -> Bench {
     let mut bench = Bench::with(Config {
