@@ -6,10 +6,7 @@ use millstream_proto::group_record::GroupRecord;
 
 use super::{
     Action, Committed, Config, Event, GroupDescription, GroupListing, Now, OffsetReader, Outcome,
-    Refusal, Topics, classic, commit, consumer, forget,
-    state::{Group, Kind},
-    turn::Turn,
-    view,
+    Refusal, Topics, classic, commit, consumer, dispatch, forget, state::Group, turn::Turn, view,
 };
 
 /// The groups of one partition of the offsets topic, and what their members are about.
@@ -80,45 +77,26 @@ impl Coordinator {
                     consumer::leave(turn, ticket, &leave)
                 });
             }
-            Event::TimerDue(timer) => {
-                self.turn(now, timer.group_id(), out, |turn| match turn.group.kind {
-                    Kind::Classic(_) => classic::timer_due(turn, &timer),
-                    Kind::Simple | Kind::Consumer(_) => consumer::timer_due(turn, &timer),
-                });
-            }
+            Event::TimerDue(timer) => self.turn(now, timer.group_id(), out, |turn| {
+                dispatch::timer_due(turn, &timer);
+            }),
             Event::ClassicJoin(ticket, join) => {
                 self.turn(now, &join.member.group_id, out, |turn| {
-                    if turn.has_consumers() {
-                        consumer::classic_join(turn, ticket, &join);
-                    } else {
-                        classic::join(turn, ticket, &join);
-                    }
+                    dispatch::join(turn, ticket, &join);
                 });
             }
             Event::ClassicSync(ticket, sync) => {
                 self.turn(now, &sync.member.member.group_id, out, |turn| {
-                    if turn.has_consumers() {
-                        consumer::classic_sync(turn, ticket, &sync);
-                    } else {
-                        classic::sync(turn, ticket, &sync);
-                    }
+                    dispatch::sync(turn, ticket, &sync);
                 });
             }
             Event::ClassicHeartbeat(ticket, member) => {
                 self.turn(now, &member.member.group_id, out, |turn| {
-                    if turn.has_consumers() {
-                        consumer::classic_heartbeat(turn, ticket, &member);
-                    } else {
-                        classic::heartbeat(turn, ticket, &member);
-                    }
+                    dispatch::heartbeat(turn, ticket, &member);
                 });
             }
             Event::ClassicLeave(ticket, leave) => self.turn(now, &leave.group_id, out, |turn| {
-                if turn.has_consumers() {
-                    consumer::classic_leave(turn, ticket, &leave);
-                } else {
-                    classic::leave(turn, ticket, &leave);
-                }
+                dispatch::leave(turn, ticket, &leave);
             }),
             Event::CommitOffsets(ticket, commits) => {
                 let group_id = Arc::clone(&commits.group_id);

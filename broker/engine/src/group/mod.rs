@@ -15,6 +15,7 @@ mod config;
 mod consumer;
 mod coordinator;
 mod describe;
+mod dispatch;
 mod event;
 mod forget;
 mod history;

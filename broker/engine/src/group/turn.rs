@@ -72,11 +72,6 @@ impl Turn<'_> {
         }
     }
 
-    /// Whether it is a group of consumers that has members.
-    pub(super) fn has_consumers(&self) -> bool {
-        matches!(&self.group.kind, Kind::Consumer(group) if !group.members.is_empty())
-    }
-
     /// The group as a classic one.
     pub(super) fn classic(&mut self) -> Option<&mut ClassicGroup> {
         match &mut self.group.kind {
