@@ -166,3 +166,21 @@ async fn a_gap_in_the_sequence_is_refused() -> Result<()> {
     );
     Ok(())
 }
+
+#[tokio::test]
+async fn the_first_record_waits_for_a_broker_that_restarts() -> Result<()> {
+    let mut daemon = Daemon::start()?;
+    let client = millstream::Client::connect(&daemon.native().to_string()).await?;
+    let topic = millstream::NewTopic::new("patient").partitions(1);
+    client.admin().create_topic(topic).await?;
+    let producer = client.producer().build()?;
+    daemon.kill()?;
+    let sending = tokio::spawn(async move {
+        let record = millstream::Record::to_topic("patient").value("first");
+        let delivery = producer.send(record).await?;
+        delivery.await
+    });
+    daemon.restart()?;
+    assert_eq!(sending.await??.offset, Some(millstream_proto::Offset::ZERO));
+    Ok(())
+}

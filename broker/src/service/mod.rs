@@ -20,6 +20,7 @@ pub mod offsets;
 pub mod overview;
 pub mod produce;
 pub mod producer_ids;
+pub mod producers;
 pub mod throughput;
 pub mod topics;
 

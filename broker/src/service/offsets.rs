@@ -140,7 +140,7 @@ fn find(
     })
 }
 
-async fn on_blocking_pool<T: Send + 'static>(
+pub(super) async fn on_blocking_pool<T: Send + 'static>(
     replica: Arc<Replica>,
     work: impl FnOnce(&Replica) -> Result<T, PartitionError> + Send + 'static,
 ) -> Result<T, ServiceError> {

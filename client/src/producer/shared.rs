@@ -9,7 +9,10 @@ use std::{
 };
 
 use millstream_proto::record::BatchOptions;
-use tokio::sync::{Notify, Semaphore, SemaphorePermit};
+use tokio::{
+    sync::{Notify, Semaphore, SemaphorePermit},
+    time::Instant,
+};
 
 use super::{
     accumulator::{Appended, BatchPolicy, PartitionQueue, QueuedBatch},
@@ -18,7 +21,7 @@ use super::{
     topic::TopicState,
 };
 use crate::{
-    connection::Connection,
+    connection::{Backoff, Connection},
     error::{Error, Result},
 };
 
@@ -89,9 +92,21 @@ impl Shared {
         topics.as_ref()?.get(name).map(Arc::clone)
     }
 
-    /// Asks for a topic that no record was sent to before.
+    /// Asks for a topic that no record was sent to before. Where no broker can be reached it tries again
+    /// until `max_block` is over: one that restarts is back soon.
     pub(crate) async fn look_up_topic(&self, name: &str) -> Result<Arc<TopicState>> {
-        let metadata = self.connection.topic(name, self.config.max_block).await?;
+        let until = Instant::now() + self.config.max_block;
+        let mut backoff = Backoff::new(self.connection.config.reconnect_backoff);
+        let metadata = loop {
+            let left = until.saturating_duration_since(Instant::now());
+            match self.connection.topic(name, left).await {
+                Err(Error::Unreachable { .. }) if !left.is_zero() => {
+                    let pause = backoff.pause(rand::random());
+                    tokio::time::sleep_until(until.min(Instant::now() + pause)).await;
+                }
+                looked_up => break looked_up?,
+            }
+        };
         let mut topics = self.topics.write().unwrap_or_else(PoisonError::into_inner);
         let topics = topics.as_mut().ok_or_else(closed)?;
         let topic = topics

@@ -62,6 +62,7 @@ const REQUESTS: &[&str] = &[
     "ListTransactions",
     "ConsumerGroupHeartbeat",
     "ConsumerGroupDescribe",
+    "ListConfigResources",
     "DescribeTopicPartitions",
     "ShareGroupHeartbeat",
     "ShareGroupDescribe",

@@ -1,15 +1,16 @@
-//! Offsets by time, by leader epoch and by transaction.
+//! Offsets by time, by leader epoch and by transaction; producers.
 
 use std::sync::Arc;
 
 use millstream_proto::{
-    LeaderEpoch, Offset,
+    LeaderEpoch, Offset, ProducerId,
     record::{Batch, TimestampType},
 };
 
 use crate::{
     error::{ReadError, StorageError},
     index::AbortedTransaction,
+    producer::ProducerEntry,
     segment::Segment,
     segment_meta::NO_TIMESTAMP,
     walk::{self, Located, Walk},
@@ -272,6 +273,16 @@ impl PartitionLog {
     /// As [`PartitionLog::epoch_end`].
     pub fn epoch_at(&self, offset: Offset) -> Result<Option<LeaderEpoch>, ReadError> {
         Ok(self.opened_view()?.epochs.epoch_at(offset))
+    }
+
+    /// The producers that it remembers, by id. Waits for the disk where the log was not opened yet.
+    ///
+    /// # Errors
+    /// An offline partition; what the disk says.
+    pub fn producers(&self) -> Result<Vec<(ProducerId, ProducerEntry)>, StorageError> {
+        let writer = self.writer()?;
+        let producers = writer.producers.sorted().into_iter();
+        Ok(producers.map(|(id, entry)| (id, entry.clone())).collect())
     }
 
     /// Aborted transactions with records in `[start, end)`. Waits for the disk.

@@ -1,4 +1,4 @@
-//! DescribeConfigs, IncrementalAlterConfigs and AlterConfigs.
+//! DescribeConfigs, IncrementalAlterConfigs, AlterConfigs and ListConfigResources.
 
 mod broker_names;
 
@@ -7,13 +7,14 @@ use std::collections::BTreeMap;
 use kafka_protocol::{
     messages::{
         AlterConfigsRequest, AlterConfigsResponse, DescribeConfigsRequest, DescribeConfigsResponse,
-        IncrementalAlterConfigsRequest, IncrementalAlterConfigsResponse, alter_configs_response,
+        IncrementalAlterConfigsRequest, IncrementalAlterConfigsResponse,
+        ListConfigResourcesRequest, ListConfigResourcesResponse, alter_configs_response,
         describe_configs_request::DescribeConfigsResource,
         describe_configs_response::{
             DescribeConfigsResourceResult, DescribeConfigsResult, DescribeConfigsSynonym,
         },
         incremental_alter_configs_request::AlterableConfig,
-        incremental_alter_configs_response,
+        incremental_alter_configs_response, list_config_resources_response,
     },
     protocol::StrBytes,
 };
@@ -289,4 +290,36 @@ pub(super) async fn alter_configs(
         });
     }
     AlterConfigsResponse::default().with_responses(responses)
+}
+
+/// The first version that lists other resources than subscriptions to client metrics, of which there are none.
+const ALL_TYPES: i16 = 1;
+
+pub(super) async fn list_config_resources(
+    client: Client,
+    request: ListConfigResourcesRequest,
+) -> ListConfigResourcesResponse {
+    let types = &request.resource_types;
+    let is_wanted = |resource_type: i8| {
+        client.version >= ALL_TYPES && (types.is_empty() || types.contains(&resource_type))
+    };
+    let resource = |resource_type: i8, name: String| {
+        list_config_resources_response::ConfigResource::default()
+            .with_resource_type(resource_type)
+            .with_resource_name(StrBytes::from_string(name))
+    };
+    let mut resources = Vec::new();
+    if is_wanted(TOPIC) {
+        let topics = client.services().list_topics(&client.context(), true);
+        resources.extend(
+            topics
+                .iter()
+                .map(|topic| resource(TOPIC, topic.name.to_string())),
+        );
+    }
+    if is_wanted(BROKER) {
+        let local = client.services().local_broker();
+        resources.push(resource(BROKER, local.id.to_string()));
+    }
+    ListConfigResourcesResponse::default().with_config_resources(resources)
 }

@@ -51,8 +51,10 @@ const ANSWERED: &[ApiKey] = &[
     ApiKey::IncrementalAlterConfigs,
     ApiKey::OffsetDelete,
     ApiKey::DescribeCluster,
+    ApiKey::DescribeProducers,
     ApiKey::ConsumerGroupHeartbeat,
     ApiKey::ConsumerGroupDescribe,
+    ApiKey::ListConfigResources,
     ApiKey::DescribeTopicPartitions,
 ];
 
@@ -188,6 +190,8 @@ fn serve(asked: Asked) -> Result<Begun, Closing> {
         ApiKey::DescribeCluster => on_control(asked, cluster::describe_cluster),
         ApiKey::ConsumerGroupHeartbeat => on_control(asked, groups::consumer_group_heartbeat),
         ApiKey::ConsumerGroupDescribe => on_control(asked, groups::consumer_group_describe),
+        ApiKey::DescribeProducers => on_control(asked, producer_ids::describe_producers),
+        ApiKey::ListConfigResources => on_control(asked, configs::list_config_resources),
         ApiKey::DescribeTopicPartitions => on_control(asked, metadata::describe_topic_partitions),
         api => Err(Closing::NotServed {
             api_key: api as i16,

@@ -1,9 +1,14 @@
-//! InitProducerId: ids for idempotent producers.
+//! InitProducerId, and DescribeProducers: who writes to a partition.
 
-use kafka_protocol::messages::{InitProducerIdRequest, InitProducerIdResponse, ProducerId};
-use millstream_proto::ErrorCode;
+use kafka_protocol::messages::{
+    DescribeProducersRequest, DescribeProducersResponse, InitProducerIdRequest,
+    InitProducerIdResponse, ProducerId,
+    describe_producers_response::{PartitionResponse, ProducerState, TopicResponse},
+};
+use millstream_proto::{ErrorCode, PartitionIndex};
 
-use super::client::Client;
+use super::{client::Client, wire};
+use crate::service::producers::ProducerDescription;
 
 /// No producer id, and no epoch.
 const NONE: i16 = -1;
@@ -38,4 +43,48 @@ pub(super) async fn init_producer_id(
             .with_producer_epoch(epoch.0),
         Err(error) => refused(error.code),
     }
+}
+
+pub(super) async fn describe_producers(
+    client: Client,
+    request: DescribeProducersRequest,
+) -> DescribeProducersResponse {
+    let (services, context) = (client.services(), client.context());
+    let mut topics = Vec::with_capacity(request.topics.len());
+    for topic in request.topics {
+        let topic_id = services.topic_id(&topic.name);
+        let mut partitions = Vec::with_capacity(topic.partition_indexes.len());
+        for index in topic.partition_indexes {
+            let described = match &topic_id {
+                Ok(id) => {
+                    let partition = PartitionIndex(index);
+                    services.describe_producers(&context, *id, partition).await
+                }
+                Err(error) => Err(error.clone()),
+            };
+            let response = PartitionResponse::default().with_partition_index(index);
+            partitions.push(match described {
+                Ok(found) => response.with_active_producers(found.into_iter().map(state).collect()),
+                Err(error) => response
+                    .with_error_code(error.code.number())
+                    .with_error_message(wire::error_message(&error)),
+            });
+        }
+        topics.push(
+            TopicResponse::default()
+                .with_name(topic.name)
+                .with_partitions(partitions),
+        );
+    }
+    DescribeProducersResponse::default().with_topics(topics)
+}
+
+fn state(producer: ProducerDescription) -> ProducerState {
+    ProducerState::default()
+        .with_producer_id(ProducerId(producer.producer_id.0))
+        .with_producer_epoch(producer.epoch.into())
+        .with_last_sequence(producer.last_sequence)
+        .with_last_timestamp(producer.last_timestamp_ms)
+        .with_coordinator_epoch(producer.coordinator_epoch)
+        .with_current_txn_start_offset(producer.transaction_start.unwrap_or(-1))
 }

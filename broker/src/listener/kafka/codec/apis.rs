@@ -131,6 +131,7 @@ apis! {
     LIST_TRANSACTIONS as ListTransactionsRequest in 0..=2;
     CONSUMER_GROUP_HEARTBEAT as ConsumerGroupHeartbeatRequest in 0..=1;
     CONSUMER_GROUP_DESCRIBE as ConsumerGroupDescribeRequest in 0..=1;
+    LIST_CONFIG_RESOURCES as ListConfigResourcesRequest in 0..=1;
     DESCRIBE_TOPIC_PARTITIONS as DescribeTopicPartitionsRequest in 0..=0;
     SHARE_GROUP_HEARTBEAT as ShareGroupHeartbeatRequest in 1..=1;
     SHARE_GROUP_DESCRIBE as ShareGroupDescribeRequest in 1..=1;

@@ -761,6 +761,14 @@ pub(super) const CONSUMER_GROUP_DESCRIBE: Layout = Layout {
     ],
 };
 
+/// `ListConfigResourcesRequest.json`.
+pub(super) const LIST_CONFIG_RESOURCES: Layout = Layout {
+    api_key: 74, name: "ListConfigResources", versions: Versions(0, 1), flexible_from: 0,
+    fields: &[
+        Field { name: "ResourceTypes", versions: Versions(1, 1), kind: Array(&Fixed(1)), ..PLAIN },
+    ],
+};
+
 /// `DescribeTopicPartitionsRequest.json`.
 pub(super) const DESCRIBE_TOPIC_PARTITIONS: Layout = Layout {
     api_key: 75, name: "DescribeTopicPartitions", versions: Versions(0, 0), flexible_from: 0,
