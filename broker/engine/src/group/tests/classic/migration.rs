@@ -61,6 +61,7 @@ fn classic(config: Config, joins: [ClassicJoin; 2]) -> Bench {
     });
     assert_eq!(bench.synced(first).assignment, assignment(&[0, 1]));
     assert_eq!(bench.synced(second).assignment, assignment(&[2, 3]));
+    assert_eq!(bench.holds("m2"), set(&[a(2), a(3)]));
     bench
 }
 
