@@ -200,7 +200,8 @@ impl Coordinator {
         let (group_id, group) = found.ok_or_else(|| Refusal::GroupNotFound {
             group_id: Arc::from(group_id),
         })?;
-        Ok(view::description(group_id, group, self.config.assignor))
+        let default = self.config.assignor;
+        Ok(view::description(group_id, group, default, &self.topics))
     }
 
     /// What a group committed: for these partitions, or for all. A partition without a commit is left

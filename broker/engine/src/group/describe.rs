@@ -86,7 +86,8 @@ pub struct MemberDescription {
     pub topics: Vec<String>,
     /// Regular expression that it subscribes with.
     pub topic_regex: Option<String>,
-    /// What it holds: what it was told to hold, and what it did not give up yet.
+    /// What it holds: what it was told to hold, and what it did not give up yet. In a classic group
+    /// what it was assigned, where the group is stable and has consumers.
     pub holds: Holding,
     /// What it is to hold in the end.
     pub target: Assignment,

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::{
-    AssignorName, GroupDescription, GroupListing, GroupType, MemberDescription,
-    classic::{self, ClassicGroup, read_topics},
+    AssignorName, GroupDescription, GroupListing, GroupType, MemberDescription, Topics,
+    classic::{self, ClassicGroup, find, read_topics},
     consumer::{ConsumerGroup, Member},
     state::{Group, Kind},
 };
@@ -32,6 +32,7 @@ pub(super) fn description(
     group_id: &Arc<str>,
     group: &Group,
     default: AssignorName,
+    topics: &Topics,
 ) -> GroupDescription {
     let mut description = GroupDescription {
         listing: listing(group_id, group),
@@ -43,18 +44,18 @@ pub(super) fn description(
     };
     match &group.kind {
         Kind::Simple => {}
-        Kind::Classic(group) => classic(&mut description, group),
+        Kind::Classic(group) => classic(&mut description, group, topics),
         Kind::Consumer(group) => consumers(&mut description, group, default),
     }
     description
 }
 
-fn classic(description: &mut GroupDescription, group: &ClassicGroup) {
+fn classic(description: &mut GroupDescription, group: &ClassicGroup, topics: &Topics) {
     description.group_epoch = group.generation;
     description.assignment_epoch = group.generation;
     description.assignor = group.protocol();
     let members = group.members.iter();
-    let members = members.map(|(id, member)| describe_classic(id, member, group));
+    let members = members.map(|(id, member)| describe_classic(id, member, group, topics));
     description.members = members.collect();
 }
 
@@ -62,13 +63,17 @@ fn describe_classic(
     member_id: &Arc<str>,
     member: &classic::Member,
     group: &ClassicGroup,
+    topics: &Topics,
 ) -> MemberDescription {
     let metadata = if group.is_stable() {
         group.metadata(member)
     } else {
         Bytes::new()
     };
-    let topics = group.has_consumers().then(|| read_topics(&metadata));
+    let is_known = group.has_consumers() && group.is_stable();
+    let subscribed = is_known.then(|| read_topics(&metadata)).flatten();
+    let assigned = is_known.then(|| member.read_assigned()).flatten();
+    let holds = find(&assigned.unwrap_or_default(), topics);
     MemberDescription {
         member_id: Arc::clone(member_id),
         instance_id: member.instance_id.clone(),
@@ -76,10 +81,10 @@ fn describe_classic(
         client_id: member.client_id.clone(),
         client_host: member.client_host.clone(),
         member_epoch: group.generation,
-        topics: topics.flatten().unwrap_or_default(),
+        topics: subscribed.unwrap_or_default(),
         topic_regex: None,
-        holds: Default::default(),
-        target: Default::default(),
+        holds: holds.iter().map(|at| (*at, group.generation)).collect(),
+        target: holds,
         state: "Stable",
         assignment: group.assignment(member),
         metadata,

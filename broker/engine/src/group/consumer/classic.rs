@@ -36,8 +36,9 @@ pub(in crate::group) fn join(turn: &mut Turn<'_>, ticket: Ticket, join: &Classic
 
 fn enter(turn: &mut Turn<'_>, join: &ClassicJoin) -> Result<Reply, Refusal> {
     check_join(turn, join)?;
-    let (protocol, said) = check_protocols(turn, join)?;
     let predecessor = predecessor(turn, join)?;
+    let named = predecessor.as_ref().unwrap_or(&join.member.member_id);
+    let (protocol, said) = check_protocols(turn, join, named)?;
     let is_anonymous = join.member.member_id.is_empty();
     if is_anonymous && join.requires_member_id && join.instance_id.is_none() {
         let member_id = Arc::clone(&join.fresh_member_id);
@@ -77,19 +78,20 @@ fn enter(turn: &mut Turn<'_>, join: &ClassicJoin) -> Result<Reply, Refusal> {
 }
 
 /// Refuses somebody who is no consumer, or has no protocol in common with the others of the classic
-/// protocol. Returns the protocol that it prefers, and what it says for it.
+/// protocol than `but`, which is the one that says so. Returns the protocol that it prefers, and what
+/// it says for it.
 fn check_protocols<'a>(
     turn: &mut Turn<'_>,
     join: &'a ClassicJoin,
+    but: &Arc<str>,
 ) -> Result<(&'a str, Said), Refusal> {
     let inconsistent = Refusal::InconsistentProtocol {
         group_id: Arc::clone(&turn.group_id),
     };
-    let member_id = &join.member.member_id;
     let Some(group) = turn.consumers() else {
         return Err(inconsistent);
     };
-    let others = group.members.iter().filter(|(id, _)| *id != member_id);
+    let others = group.members.iter().filter(|(id, _)| *id != but);
     let others: Vec<&ClassicMemberMetadata> = others.filter_map(|(_, m)| m.classic()).collect();
     let supports = |classic: &ClassicMemberMetadata, name: &str| {
         let mut protocols = classic.protocols.iter();
@@ -204,13 +206,14 @@ pub(in crate::group) fn adopt(turn: &mut Turn<'_>, member_id: &Arc<str>) {
     restart_session(turn, member_id);
 }
 
-/// Notes that the member is reached by the classic protocol, and what it is to do; for that it has its
-/// rebalance timeout, from now on.
+/// Notes that the member is reached by the classic protocol, and what it is to do. Where that is news
+/// it has its rebalance timeout for it, from now on.
 fn owe(turn: &mut Turn<'_>, member_id: &Arc<str>, owes: Owes) {
     close_stream(turn, member_id, "it speaks the classic protocol now");
     if let Some(member) = turn.consumers().and_then(|g| g.members.get_mut(member_id)) {
-        member.link = Link::Classic(owes);
-        if member.is_awaited() {
+        let before = std::mem::replace(&mut member.link, Link::Classic(owes));
+        let is_news = !matches!(before, Link::Classic(before) if before == owes);
+        if is_news && member.is_awaited() {
             member.revoke_by_ms = None;
         }
     }

@@ -61,6 +61,7 @@ fn classic(config: Config, joins: [ClassicJoin; 2]) -> Bench {
     });
     assert_eq!(bench.synced(first).assignment, assignment(&[0, 1]));
     assert_eq!(bench.synced(second).assignment, assignment(&[2, 3]));
+    assert_eq!(bench.holds("m2"), set(&[a(2), a(3)]));
     bench
 }
 
@@ -303,7 +304,10 @@ fn a_member_of_the_classic_protocol_that_says_nothing_or_does_nothing_is_put_out
     let mut bench = mixed(MigrationPolicy::Disabled);
     let ticket = bench.join(owns(join("m1"), &[0, 1]));
     assert_eq!(bench.joined(ticket).generation, 2);
-    bench.pass(5_000);
+    bench.pass(3_000);
+    let ticket = bench.join(owns(join("m1"), &[0, 1]));
+    assert_eq!(bench.joined(ticket).generation, 2);
+    bench.pass(2_000);
     assert!(bench.member("m1").is_none(), "it did not sync");
 }
 
@@ -509,6 +513,19 @@ fn a_topic_that_grows_reaches_members_of_the_classic_protocol() {
     let held: Vec<i32> = bench.holds("m1").iter().map(|at| at.partition).collect();
     let (epoch, _) = step(&mut bench, "m1", &held);
     assert_eq!((epoch, bench.holds("m1").len()), (3, 3));
+}
+
+#[test]
+fn a_static_member_that_is_back_may_change_its_protocols() {
+    let mut bench = Bench::new();
+    bench.beat(consumer_join("m3", 1));
+    let ticket = bench.join(owns(static_join("host-1", "m1"), &[]));
+    bench.joined(ticket);
+    let ticket = bench.join(ClassicJoin {
+        protocols: vec![("sticky".to_owned(), owning(&[]))],
+        ..static_join("host-1", "m1-again")
+    });
+    assert_eq!(&*bench.joined(ticket).protocol, "sticky");
 }
 
 #[test]
