@@ -12,7 +12,7 @@ pub mod value;
 
 use std::{path::PathBuf, time::Duration};
 
-use millstream_engine::group::AssignorName;
+use millstream_engine::group::{AssignorName, MigrationPolicy};
 use topic::TopicConfig;
 use value::{ByteSize, HostPort, LogFormat, LogLevel, Value};
 
@@ -150,7 +150,7 @@ sections! {
         request_bytes_max: ByteSize = ByteSize::mib(32);
         /// Bytes of all requests that are being worked on.
         in_flight_bytes_max: ByteSize = ByteSize::mib(256);
-        /// Unacknowledged bytes of one produce stream; then it is not read until some are.
+        /// Unacknowledged bytes of one produce stream or Kafka connection; then it is not read until some are.
         produce_stream_bytes_max: ByteSize = ByteSize::mib(8);
         /// Unacknowledged batches of one produce stream; then it is not read until some are.
         produce_stream_batches_max: u32 = 4_096;
@@ -270,6 +270,9 @@ sections! {
         reconnect_grace: Duration = Duration::from_secs(1);
         /// uniform, range or sticky: for groups whose members name none.
         assignor: AssignorName = AssignorName::Uniform;
+        /// disabled, upgrade, downgrade or bidirectional: whether a group with members goes from the classic
+        /// protocol to that of KIP-848, or back.
+        migration: MigrationPolicy = MigrationPolicy::Bidirectional;
         /// Shortest session that a member of a classic group may ask for.
         classic_session_timeout_min: Duration = Duration::from_secs(6);
         /// Longest session that a member of a classic group may ask for.

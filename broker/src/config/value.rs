@@ -5,7 +5,7 @@
 
 use std::{fmt, path::PathBuf, time::Duration};
 
-use millstream_engine::group::AssignorName;
+use millstream_engine::group::{AssignorName, MigrationPolicy};
 
 /// Something a key can hold.
 pub trait Value: Sized + Clone + PartialEq {
@@ -275,6 +275,18 @@ impl Value for Option<HostPort> {
 
 impl Value for AssignorName {
     const EXPECTED: &'static str = "\"uniform\", \"range\" or \"sticky\"";
+
+    fn from_text(text: &str) -> Option<Self> {
+        Self::parse(text)
+    }
+
+    fn to_toml(&self) -> String {
+        format!("\"{}\"", self.as_str())
+    }
+}
+
+impl Value for MigrationPolicy {
+    const EXPECTED: &'static str = "\"disabled\", \"upgrade\", \"downgrade\" or \"bidirectional\"";
 
     fn from_text(text: &str) -> Option<Self> {
         Self::parse(text)

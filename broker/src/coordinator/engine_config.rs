@@ -40,7 +40,7 @@ pub(super) fn engine_config(groups: &Groups) -> Config {
         classic_protocols_max: count(groups.classic_protocols_max),
         classic_metadata_bytes_max: groups.classic_metadata_bytes_max.as_usize(),
         classic_group_bytes_max: groups.classic_group_bytes_max.as_usize(),
-        ..Config::default()
+        migration: groups.migration,
     }
 }
 

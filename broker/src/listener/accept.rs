@@ -12,6 +12,7 @@ use std::{
 };
 
 use futures_util::{Stream, stream};
+use socket2::{SockRef, TcpKeepalive};
 use tokio::net::{TcpListener, TcpStream};
 
 use crate::{
@@ -19,6 +20,9 @@ use crate::{
     listener::watched::{Patience, Watched},
     shutdown::Shutdown,
 };
+
+/// Probes of a silent connection within `network.keepalive_timeout`.
+const KEEPALIVE_PROBES: u32 = 4;
 
 /// How long nothing is accepted after the system refused to (no descriptors, no memory).
 const ACCEPT_BACKOFF: Duration = Duration::from_millis(100);
@@ -106,11 +110,12 @@ impl Drop for Admission {
     }
 }
 
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 struct AcceptLimits {
     connections_max: usize,
     per_address_max: usize,
     send_stall: Duration,
+    keepalive: TcpKeepalive,
 }
 
 /// The connections to serve, until shutdown begins.
@@ -125,9 +130,14 @@ pub(in crate::listener) fn incoming(
         connections_max: as_count(config.limits.connections_max),
         per_address_max: as_count(config.limits.connections_per_address_max),
         send_stall: config.network.send_stall_timeout,
+        keepalive: TcpKeepalive::new()
+            .with_time(config.network.keepalive_interval)
+            .with_interval(config.network.keepalive_timeout / KEEPALIVE_PROBES)
+            .with_retries(KEEPALIVE_PROBES),
     };
     stream::unfold(listener, move |listener| {
         let (counts, shutdown) = (Arc::clone(&counts), shutdown.clone());
+        let limits = limits.clone();
         async move {
             tokio::select! {
                 biased;
@@ -176,8 +186,13 @@ fn admit(
             return None;
         }
     };
-    // Without it a small acknowledgement waits for the peer's delayed ACK of the one before.
-    if let Err(error) = stream.set_nodelay(true) {
+    // Without the one a small acknowledgement waits for the peer's delayed ACK of the one before, without
+    // the other a connection whose peer has lost power stays for ever.
+    let socket = SockRef::from(&stream);
+    let set = socket
+        .set_tcp_nodelay(true)
+        .and_then(|()| socket.set_tcp_keepalive(&limits.keepalive));
+    if let Err(error) = set {
         tracing::debug!(peer = %address, %error, "connection is gone already");
         return None;
     }
@@ -197,6 +212,7 @@ mod tests {
         connections_max: 3,
         per_address_max: 2,
         send_stall: Duration::from_secs(1),
+        keepalive: TcpKeepalive::new(),
     };
 
     fn address(last: u8) -> IpAddr {

@@ -40,6 +40,29 @@ pub enum MigrationPolicy {
 }
 
 impl MigrationPolicy {
+    /// The policy of a name.
+    #[must_use]
+    pub fn parse(name: &str) -> Option<Self> {
+        match name {
+            "disabled" => Some(Self::Disabled),
+            "upgrade" => Some(Self::Upgrade),
+            "downgrade" => Some(Self::Downgrade),
+            "bidirectional" => Some(Self::Bidirectional),
+            _ => None,
+        }
+    }
+
+    /// Its name, as Kafka has it.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Disabled => "disabled",
+            Self::Upgrade => "upgrade",
+            Self::Downgrade => "downgrade",
+            Self::Bidirectional => "bidirectional",
+        }
+    }
+
     pub(super) const fn upgrades(self) -> bool {
         matches!(self, Self::Upgrade | Self::Bidirectional)
     }

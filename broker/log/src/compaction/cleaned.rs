@@ -20,11 +20,9 @@ use crate::{
     segment_meta::SegmentMeta,
 };
 
-/// Bytes collected before they are written.
-const BUFFER_BYTES: usize = 1 << 20;
-/// Bytes written before they are flushed: what waits for the disk at once stays small, so that the
-/// flushes of producers do not queue behind it.
-const SYNC_BYTES: u64 = 8 << 20;
+/// Bytes collected before they are written and flushed: what waits for the disk at once stays small, so
+/// that the flushes of producers do not queue behind it for more than about a millisecond.
+const BUFFER_BYTES: usize = 256 << 10;
 
 /// Kinds of files that a swap replaces.
 pub(crate) const KINDS: [FileKind; 4] = [
@@ -52,7 +50,6 @@ pub(crate) struct CleanedSegment<'a> {
     buffer: Vec<u8>,
     checksum: crc32fast::Hasher,
     written: u64,
-    synced: u64,
 }
 
 /// A segment that is whole under its `.cleaned` names.
@@ -83,7 +80,6 @@ impl<'a> CleanedSegment<'a> {
             buffer: Vec::with_capacity(BUFFER_BYTES),
             checksum: crc32fast::Hasher::new(),
             written: 0,
-            synced: 0,
         })
     }
 
@@ -125,10 +121,7 @@ impl<'a> CleanedSegment<'a> {
         let bytes = u64::try_from(self.buffer.len()).map_err(io::Error::other)?;
         self.written += bytes;
         self.buffer.clear();
-        if self.written - self.synced >= SYNC_BYTES {
-            self.file.sync_data()?;
-            self.synced = self.written;
-        }
+        self.file.sync_data()?;
         Ok(bytes)
     }
 
@@ -136,7 +129,6 @@ impl<'a> CleanedSegment<'a> {
     /// transactions that markers in the segment abort.
     pub(crate) fn finish(mut self, aborted: TransactionIndex) -> io::Result<FinishedSegment> {
         self.write_buffer()?;
-        self.file.sync_data()?;
         self.indexes.seal().map_err(io::Error::other)?;
         let offsets = self.indexes.offset.encode_from(0);
         let times = self.indexes.time.encode_from(0);

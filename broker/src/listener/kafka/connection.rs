@@ -4,7 +4,7 @@
 //! follows it, so that requests in flight share one flush. Anything else is done before the next request
 //! begins, as clients that send several at once expect of Kafka.
 
-use std::{pin::pin, sync::Arc};
+use std::{collections::VecDeque, pin::pin, sync::Arc};
 
 use bytes::{Buf as _, Bytes};
 use futures_util::{FutureExt as _, StreamExt as _, stream::FuturesOrdered};
@@ -30,13 +30,17 @@ pub(super) async fn serve(stream: Watched<Admission>, gate: Arc<Gate>, shutdown:
     let limits = &gate.services.config().limits;
     let frame_bytes_max = limits.request_bytes_max.as_usize();
     let in_flight_max = usize::try_from(limits.kafka_requests_in_flight_max).unwrap_or(usize::MAX);
+    let in_flight_bytes_max = limits.produce_stream_bytes_max.as_usize();
     let (reader, writer) = tokio::io::split(stream);
     let mut connection = Connection {
         frames: Frames::new(reader, frame_bytes_max),
         writer,
         answers: FuturesOrdered::new(),
         outgoing: Outgoing::default(),
+        in_flight: VecDeque::new(),
+        in_flight_bytes: 0,
         in_flight_max,
+        in_flight_bytes_max,
         is_exclusive: false,
         is_open: true,
     };
@@ -61,7 +65,11 @@ struct Connection<S> {
     writer: WriteHalf<S>,
     answers: FuturesOrdered<Counted>,
     outgoing: Outgoing,
+    /// Bytes of each request that is not answered, in order, and of all of them.
+    in_flight: VecDeque<usize>,
+    in_flight_bytes: usize,
     in_flight_max: usize,
+    in_flight_bytes_max: usize,
     /// The latest request is one that the next must wait for.
     is_exclusive: bool,
     /// Whether requests are read still.
@@ -76,14 +84,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     ) -> Result<(), Closing> {
         let mut begun = pin!(shutdown.begun());
         while self.is_open || !self.answers.is_empty() {
-            let may_read =
-                self.is_open && !self.is_exclusive && self.answers.len() < self.in_flight_max;
+            let may_read = self.may_read();
             tokio::select! {
                 biased;
                 Some(answer) = self.answers.next() => self.answered(answer?).await?,
                 () = &mut begun, if self.is_open => self.is_open = false,
                 frame = self.frames.next(), if may_read => match frame? {
                     Some(frame) => {
+                        self.in_flight.push_back(frame.len());
+                        self.in_flight_bytes += frame.len();
                         let (answering, is_exclusive) = begin(frame)?;
                         self.is_exclusive = is_exclusive;
                         self.answers.push_back(answering);
@@ -95,11 +104,18 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         self.writer.shutdown().await.map_err(Closing::Io)
     }
 
+    fn may_read(&self) -> bool {
+        self.is_open
+            && !self.is_exclusive
+            && self.in_flight.len() < self.in_flight_max
+            && self.in_flight_bytes < self.in_flight_bytes_max
+    }
+
     /// Writes an answer, and those that are due behind it.
     async fn answered(&mut self, first: Option<Answer>) -> Result<(), Closing> {
-        self.outgoing_extend(first);
+        self.take(first);
         while let Some(Some(next)) = self.answers.next().now_or_never() {
-            self.outgoing_extend(next?);
+            self.take(next?);
         }
         if self.answers.is_empty() {
             self.is_exclusive = false;
@@ -113,7 +129,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         Ok(())
     }
 
-    fn outgoing_extend(&mut self, answer: Option<Answer>) {
+    /// Takes note of the answer to the earliest request.
+    fn take(&mut self, answer: Option<Answer>) {
+        self.in_flight_bytes -= self.in_flight.pop_front().unwrap_or(0);
         if let Some(answer) = answer {
             self.outgoing.push(answer);
         }

@@ -11,6 +11,8 @@ use super::answer::LENGTH_BYTES;
 const READ_BYTES_MIN: usize = 4 << 10;
 /// Bytes read at once at most, beyond those of a message that has begun.
 const READ_BYTES_MAX: usize = 64 << 10;
+/// Room made for a message on the word of its length: that of a usual batch. More comes as bytes come.
+const BELIEVED_BYTES_MAX: usize = 1 << 20;
 
 /// Reads one message after the other.
 #[derive(Debug)]
@@ -61,7 +63,8 @@ impl<R: AsyncRead + Unpin> Frames<R> {
                 Some(length) => LENGTH_BYTES + length - self.buffer.len(),
                 None => 0,
             };
-            self.buffer.reserve(missing.max(self.read_bytes));
+            let believed = missing.min(self.buffer.len().max(BELIEVED_BYTES_MAX));
+            self.buffer.reserve(believed.max(self.read_bytes));
             if self.reader.read_buf(&mut self.buffer).await? == 0 {
                 return match self.buffer.is_empty() {
                     true => Ok(None),

@@ -69,7 +69,22 @@ const fn group_hint(refusal: &Refusal) -> &'static str {
         Refusal::TooManyMembers { .. } => "let members leave, or raise groups.members_max",
         Refusal::Assignor => "ask for uniform, range or sticky, or for none",
         Refusal::GroupNotFound { .. } => "list the groups: millstream groups list",
-        Refusal::ClassicGroup { .. } => "use a client of the classic protocol, or another group",
+        Refusal::ClassicGroup { .. } => {
+            "use a client of the classic protocol or another group, or allow it: groups.migration"
+        }
+        Refusal::InconsistentProtocol { .. } => {
+            "give all members of a group the same assignors, or use another group"
+        }
+        Refusal::TooManyProtocols { .. } => "name fewer, or raise groups.classic_protocols_max",
+        Refusal::SessionTimeout { .. } => {
+            "change session.timeout.ms, or the broker's groups.classic_session_timeout_min and _max"
+        }
+        Refusal::IllegalGeneration { .. } | Refusal::RebalanceInProgress { .. } => {
+            "join the group again"
+        }
+        Refusal::GroupTooLarge { .. } => {
+            "use fewer members or topics, or raise groups.classic_group_bytes_max"
+        }
         Refusal::UnknownMember { .. } => "join again with member epoch 0",
         Refusal::HasMembers { .. } | Refusal::NonEmpty { .. } => {
             "stop its members first: millstream groups describe shows them"
