@@ -87,7 +87,7 @@ const SOAKS: &[Soak] = &[
     Soak {
         name: "bit-flips",
         what: "10,000 bits flipped in the files of a stopped broker",
-        duration: "50 min",
+        duration: "20 min",
         filter: "bit_flips::",
         variable: "MILLSTREAM_BIT_FLIPS",
         length: Length::Count("10000"),
