@@ -19,7 +19,7 @@ use std::{
 
 use bytes::{Buf, BufMut};
 use millstream_log::{
-    frame::{FrameError, FrameKind, LoadError},
+    frame::{BESIDE_SUFFIX, FrameError, FrameKind, LoadError},
     io::{LockGuard, LogIo, OpenMode},
 };
 use millstream_proto::{BrokerId, TopicId};
@@ -218,7 +218,8 @@ impl Directory {
             .map_err(|error| cannot("list", &self.path, &error))?;
         let is_harmless = |name: &Path| {
             let name = name.to_string_lossy();
-            HARMLESS.contains(&&*name) || name.ends_with(".tmp")
+            // A power cut in the first start of all leaves what was to become a file.
+            HARMLESS.contains(&&*name) || name.ends_with(BESIDE_SUFFIX)
         };
         match entries.iter().find(|entry| !is_harmless(&entry.name)) {
             None => Ok(()),

@@ -1,16 +1,19 @@
 //! F8 with the real binaries: segments of a stopped broker are swapped, also between partitions, taken
 //! from an older copy, or missing. `log verify` reports it; the broker serves right bytes or an error.
 //!
+//! A directory that claims to be another topic's is not taken for nothing either.
+//!
 //! 1,000 runs of it are among the log's own tests (`partition/tests/damage.rs`).
 
 use std::{
     fs,
     path::{Path, PathBuf},
+    time::{Duration, Instant},
 };
 
 use anyhow::{Context as _, Result, ensure};
 use millstream_tests::{
-    DaemonOptions, Native,
+    Cli, Daemon, DaemonOptions, Native,
     numbered::{Numbered, copy_directory, verify},
 };
 
@@ -140,5 +143,55 @@ async fn swapped_older_and_missing_segments_are_reported_and_never_served() -> R
         drop(daemon);
         fs::remove_dir_all(&damaged)?;
     }
+    Ok(())
+}
+
+/// What `log dump` prints of a file.
+fn dump(daemon: &Daemon, path: &Path) -> Result<String> {
+    let path = path.to_string_lossy().into_owned();
+    let output = Cli::new(daemon, ["log", "dump", &path])?.run()?;
+    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+}
+
+/// How long the recovery point may take to reach what was acknowledged.
+const NOTED_WITHIN: Duration = Duration::from_secs(20);
+
+#[tokio::test]
+async fn records_do_not_vanish_with_a_flipped_bit_in_the_topic_id() -> Result<()> {
+    let mut daemon = DaemonOptions::default()
+        .set("log.recovery_point_interval", "50ms")
+        .start()?;
+    let client = Native::connect(daemon.native()).await?;
+    let topic = Numbered::create(&client, "named", 1, RECORDS_PER_BATCH, &[]).await?;
+    topic.write(&client, 0, 0..1).await?;
+    let points = daemon.data_dir().join("recovery-points");
+    let noted = format!("recovery_point={RECORDS_PER_BATCH}");
+    let until = Instant::now() + NOTED_WITHIN;
+    while !dump(&daemon, &points)?.contains(&noted) {
+        ensure!(Instant::now() < until, "the recovery point stays behind");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    daemon.kill()?;
+    let metadata = daemon.partition_dir("named", 0).join("partition.metadata");
+    let mut bytes = fs::read(&metadata)?;
+    let within_the_id = bytes.len() - 4;
+    bytes[within_the_id] ^= 2;
+    fs::write(&metadata, bytes)?;
+    daemon.restart()?;
+    let client = Native::connect(daemon.native()).await?;
+    let right = topic.read_right_or_fail(&client, 0, 1).await?;
+    ensure!(
+        right == 0,
+        "{right} records of a directory that is another topic's"
+    );
+    ensure!(
+        topic.write(&client, 0, 1..2).await.is_err(),
+        "an offset is used again"
+    );
+    ensure!(
+        daemon.log_tail().contains("has topic id"),
+        "{}",
+        daemon.log_tail()
+    );
     Ok(())
 }

@@ -99,6 +99,15 @@ pub fn limits(figures: &mut Figures, config: &Config) {
             "fetch_stream_partitions_max",
             u64::from(limits.fetch_stream_partitions_max),
         ),
+        (
+            "kafka_requests_in_flight_max",
+            u64::from(limits.kafka_requests_in_flight_max),
+        ),
+        (
+            "fetch_response_bytes_max",
+            limits.fetch_response_bytes_max.0,
+        ),
+        ("fetch_sessions_max", u64::from(limits.fetch_sessions_max)),
         ("topics_max", u64::from(limits.topics_max)),
         ("partitions_max", u64::from(limits.partitions_max)),
         (
@@ -130,6 +139,15 @@ fn group_limits(figures: &mut Figures, groups: &Groups) {
             u64::from(groups.groups_per_partition_max),
         ),
         ("members_max", u64::from(groups.members_max)),
+        (
+            "classic_protocols_max",
+            u64::from(groups.classic_protocols_max),
+        ),
+        (
+            "classic_metadata_bytes_max",
+            groups.classic_metadata_bytes_max.0,
+        ),
+        ("classic_group_bytes_max", groups.classic_group_bytes_max.0),
         (
             "subscription_topics_max",
             u64::from(groups.subscription_topics_max),

@@ -143,6 +143,12 @@ impl Partitions {
         self.create_log(partition, task.topic.topic_id, &task.config)
     }
 
+    /// Where the partition ends, as far as is known apart from its directory and if it has records.
+    fn durable_records(&self, partition: &TopicPartition) -> Option<Offset> {
+        let end = self.directory.durable_end(partition);
+        end.filter(|end| *end > Offset::ZERO)
+    }
+
     /// What is lost with the directory of a partition, and how to go on; `None` where nothing is.
     fn loss(&self, partition: &TopicPartition) -> Option<String> {
         let path = self.directory.partition_path(partition);
@@ -181,8 +187,14 @@ impl Partitions {
                 report.truncated_bytes += recovery.truncated_bytes;
                 Ok(log)
             }
-            // An earlier life of the name, or somebody else's data: kept, but not served.
-            Err(RecoveryError::TopicId { .. }) => {
+            Err(error @ RecoveryError::TopicId { .. }) => {
+                if let Some(end) = self.durable_records(partition) {
+                    return Err(Offline {
+                        reason: other_topic(&error, end).into(),
+                    });
+                }
+                // An earlier life of the name, whose end was forgotten when it was deleted, or somebody
+                // else's data: kept, but not served.
                 report.quarantined += 1;
                 report.created += 1;
                 self.create_log(partition, task.topic.topic_id, &task.config)
@@ -301,6 +313,14 @@ fn is_partition_name(name: &Path) -> bool {
     name.to_str()
         .and_then(TopicPartition::from_directory_name)
         .is_some()
+}
+
+/// Says that a directory of the partition's name is another topic's, though the partition has records.
+fn other_topic(error: &RecoveryError, end: Offset) -> String {
+    format!(
+        "{error}, and its records below offset {end} are there or nowhere: restore partition.metadata from a \
+         backup, or move the directory away and create it empty to go on at offset {end} without them"
+    )
 }
 
 fn log_recovery(partition: &TopicPartition, report: &RecoveryReport) {

@@ -15,6 +15,7 @@ pub(crate) fn millstreamd(data_dir: &Path) -> Command {
         .arg("--data-dir")
         .arg(data_dir)
         .args(["--set", "listeners.native_address=127.0.0.1:0"])
+        .args(["--set", "listeners.kafka_address=127.0.0.1:0"])
         .args(["--set", "listeners.http_address=127.0.0.1:0"])
         .args(["--set", "log.disk_reserve=0B"])
         .stdin(Stdio::null())
