@@ -85,6 +85,7 @@ fn another_nodes_directory_is_refused() {
 #[test]
 fn what_a_power_cut_left_of_the_first_start_is_no_data() {
     let io = MemoryIo::new();
+    io.create_dir_all(Path::new(PATH)).expect("memory");
     write(&io, "/data/identity.new", b"cut");
     let directory = lock(&io).expect("free");
     assert_eq!(directory.identity(BrokerId(1)), Ok(None));

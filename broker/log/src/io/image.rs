@@ -159,8 +159,11 @@ impl FileChange {
     }
 }
 
-/// Writes as `pwrite` does: a gap before the position reads as zeros.
+/// Writes as `pwrite` does: a gap before the position reads as zeros, and nothing makes no file longer.
 fn overwrite(bytes: &mut Vec<u8>, position: u64, data: &[u8]) {
+    if data.is_empty() {
+        return;
+    }
     let start = index(position);
     let end = start + data.len();
     if bytes.len() < end {
