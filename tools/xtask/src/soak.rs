@@ -69,7 +69,7 @@ const SOAKS: &[Soak] = &[
     Soak {
         name: "kills",
         what: "1,000 rounds of kill -9, at least 10,000 acknowledged records each",
-        duration: "1 h",
+        duration: "45 min",
         filter: "kill_loop::",
         variable: "MILLSTREAM_KILL_ROUNDS",
         length: Length::Count("1000"),
