@@ -1,9 +1,8 @@
 //! F8 with the real binaries: segments of a stopped broker are swapped, also between partitions, taken
 //! from an older copy, or missing. `log verify` reports it; the broker serves right bytes or an error.
 //!
-//! A directory that claims to be another topic's is not taken for nothing either.
-//!
-//! 1,000 runs of it are among the log's own tests (`partition/tests/damage.rs`).
+//! 1,000 runs of it are among the log's own tests (`partition/tests/damage.rs`). A directory that claims to be
+//! another topic's is not taken for an empty one either.
 
 use std::{
     fs,

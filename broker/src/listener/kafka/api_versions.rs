@@ -2,7 +2,7 @@
 
 use kafka_protocol::{
     messages::{
-        ApiKey, ApiVersionsRequest, ApiVersionsResponse,
+        ApiVersionsRequest, ApiVersionsResponse,
         api_versions_response::{ApiVersion, FinalizedFeatureKey, SupportedFeatureKey},
     },
     protocol::StrBytes,
@@ -40,7 +40,6 @@ pub(super) fn begin(mut asked: Asked) -> Result<Begun, Closing> {
         Err(error) => return Err(error.into()),
     };
     Ok(Begun {
-        api_key: ApiKey::ApiVersions as i16,
         answering: Box::pin(async move { answer.map(Some) }),
         is_exclusive: true,
     })

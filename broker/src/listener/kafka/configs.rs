@@ -216,7 +216,8 @@ fn changes(
                 SET => Some(value.to_owned()),
                 DELETE => None,
                 APPEND => Some(join(&config.name, listed, |items| {
-                    items.extend(value.split(',').filter(|item| !listed.contains(item)));
+                    let added = value.split(',').filter(|item| !items.contains(item));
+                    items.extend(added.collect::<Vec<_>>());
                 })?),
                 SUBTRACT => Some(join(&config.name, listed, |items| {
                     items.retain(|item| !value.split(',').any(|gone| gone == *item));
@@ -238,9 +239,7 @@ fn join<'a>(
     name: &str,
     listed: &'a str,
     change: impl FnOnce(&mut Vec<&'a str>),
-) -> Result<String, ServiceError>
-where
-{
+) -> Result<String, ServiceError> {
     let key = topic::KEYS.iter().find(|key| key.name == name);
     if key.is_some_and(|key| !matches!(key.kind, Kind::ListOf(_) | Kind::Text)) {
         return Err(ServiceError::new(

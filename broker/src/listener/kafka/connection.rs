@@ -46,8 +46,8 @@ pub(super) async fn serve(stream: Watched<Admission>, gate: Arc<Gate>, shutdown:
     };
     let begin = |frame: Bytes| {
         let bytes = frame.len();
-        let begun = dispatch::begin(&gate, address.ip(), frame)?;
-        let answering = gate.traffic.counted(begun.api_key, bytes, begun.answering);
+        let (api_key, begun) = dispatch::begin(&gate, address.ip(), frame)?;
+        let answering = gate.traffic.counted(api_key, bytes, begun.answering);
         Ok((answering, begun.is_exclusive))
     };
     match connection.run(begin, &shutdown).await {
@@ -114,8 +114,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     /// Writes an answer, and those that are due behind it.
     async fn answered(&mut self, first: Option<Answer>) -> Result<(), Closing> {
         self.take(first);
+        let mut ended = Ok(());
         while let Some(Some(next)) = self.answers.next().now_or_never() {
-            self.take(next?);
+            match next {
+                Ok(answer) => self.take(answer),
+                // What was answered before it is written still.
+                Err(closing) => {
+                    ended = Err(closing);
+                    break;
+                }
+            }
         }
         if self.answers.is_empty() {
             self.is_exclusive = false;
@@ -126,7 +134,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 return Err(Closing::Io(std::io::ErrorKind::WriteZero.into()));
             }
         }
-        Ok(())
+        ended
     }
 
     /// Takes note of the answer to the earliest request.

@@ -70,8 +70,6 @@ pub(super) type Answering =
 
 /// A request that has begun.
 pub(super) struct Begun {
-    /// Kafka's number of its API.
-    pub(super) api_key: i16,
     /// Its answer.
     pub(super) answering: Answering,
     /// Whether the next request must wait for it.
@@ -131,11 +129,15 @@ impl Asked {
     }
 }
 
-/// Begins a request.
+/// Begins a request; returns Kafka's number of its API with it.
 ///
 /// # Errors
 /// A message that is none.
-pub(super) fn begin(gate: &Arc<Gate>, address: IpAddr, mut frame: Bytes) -> Result<Begun, Closing> {
+pub(super) fn begin(
+    gate: &Arc<Gate>,
+    address: IpAddr,
+    mut frame: Bytes,
+) -> Result<(i16, Begun), Closing> {
     let header = codec::RequestHeader::parse(&mut frame)?;
     let (api_key, version) = (header.api_key, header.api_version);
     let not_served = Closing::NotServed { api_key, version };
@@ -152,14 +154,12 @@ pub(super) fn begin(gate: &Arc<Gate>, address: IpAddr, mut frame: Bytes) -> Resu
         correlation_id: header.correlation_id,
         body: frame,
     };
-    match api {
-        ApiKey::ApiVersions => api_versions::begin(asked),
-        _ => serve(asked),
-    }
+    Ok((api_key, serve(asked)?))
 }
 
 fn serve(asked: Asked) -> Result<Begun, Closing> {
     match asked.api {
+        ApiKey::ApiVersions => api_versions::begin(asked),
         ApiKey::Produce => produce::begin(asked),
         ApiKey::Fetch => fetch::begin(asked),
         ApiKey::ListOffsets => on_control(asked, offsets::list_offsets),
@@ -213,7 +213,6 @@ where
     let request: Q = asked.decode()?;
     let Asked {
         client,
-        api,
         correlation_id,
         ..
     } = asked;
@@ -225,7 +224,6 @@ where
         Answer::encode(correlation_id, version, &response).map(Some)
     };
     Ok(Begun {
-        api_key: api as i16,
         answering: Box::pin(answering),
         is_exclusive: true,
     })

@@ -8,7 +8,7 @@ mod session;
 
 use std::{sync::Arc, time::Duration};
 
-use kafka_protocol::messages::{ApiKey, FetchRequest, TopicName, fetch_request::FetchPartition};
+use kafka_protocol::messages::{FetchRequest, TopicName, fetch_request::FetchPartition};
 use millstream_proto::{ErrorCode, PartitionIndex, TopicId};
 use tokio::time::Instant;
 use uuid::Uuid;
@@ -97,7 +97,6 @@ pub(super) fn begin(mut asked: dispatch::Asked) -> Result<Begun, Closing> {
     } = asked;
     let answering = async move { Ok(Some(answer(&client, correlation_id, &request).await)) };
     Ok(Begun {
-        api_key: ApiKey::Fetch as i16,
         answering: Box::pin(answering),
         is_exclusive: true,
     })

@@ -18,7 +18,7 @@ use crate::service::{
     ServiceError,
     produce::{AcksWanted, ProduceRequest, Produced},
 };
-use request::{Request, Topic};
+use request::{Request, Topic, TopicRef};
 
 /// What became of one partition of a request.
 type Outcome = Result<Produced, ServiceError>;
@@ -46,7 +46,6 @@ pub(super) fn begin(asked: Asked) -> Result<Begun, Closing> {
             answer(correlation_id, version, &request, acks, outcomes).await
         };
         return Ok(Begun {
-            api_key: ApiKey::Produce as i16,
             answering: Box::pin(answering),
             // What follows must not overtake it.
             is_exclusive: true,
@@ -55,7 +54,6 @@ pub(super) fn begin(asked: Asked) -> Result<Begun, Closing> {
     let outcomes = append_now(&client, &request, &acks, timeout);
     let answering = async move { answer(correlation_id, version, &request, acks, outcomes).await };
     Ok(Begun {
-        api_key: ApiKey::Produce as i16,
         answering: Box::pin(answering),
         is_exclusive: false,
     })
@@ -97,9 +95,9 @@ fn appends<'a>(
 }
 
 fn find(client: &Client, topic: &Topic) -> Result<TopicId, ServiceError> {
-    match topic {
-        Topic::Id { id, .. } => Ok(*id),
-        Topic::Name { name, .. } => client.services().topic_id(&String::from_utf8_lossy(name)),
+    match &topic.name {
+        TopicRef::Id(id) => Ok(*id),
+        TopicRef::Name(name) => client.services().topic_id(&String::from_utf8_lossy(name)),
     }
 }
 

@@ -11,7 +11,7 @@ use super::super::{codec::DecodeError, wire::Cursor};
 /// The first version with compact lengths and tagged fields.
 const FLEXIBLE: i16 = 9;
 /// The first version that names topics by id.
-pub(super) const TOPIC_IDS: i16 = 13;
+const TOPIC_IDS: i16 = 13;
 
 /// A produce request.
 #[derive(Debug)]
@@ -23,19 +23,21 @@ pub(super) struct Request {
     pub(super) partitions: Vec<Partition>,
 }
 
-/// A topic of a request, and which of the request's partitions are its own.
-#[derive(Debug, Clone)]
-pub(super) enum Topic {
+/// A topic of a request.
+#[derive(Debug)]
+pub(super) struct Topic {
+    pub(super) name: TopicRef,
+    /// Which of the request's partitions are its own.
+    partitions: Range<usize>,
+}
+
+/// A topic as the request names it.
+#[derive(Debug)]
+pub(super) enum TopicRef {
     /// By name, up to version 12.
-    Name {
-        name: Bytes,
-        partitions: Range<usize>,
-    },
+    Name(Bytes),
     /// By id.
-    Id {
-        id: TopicId,
-        partitions: Range<usize>,
-    },
+    Id(TopicId),
 }
 
 /// What is to be appended to a partition.
@@ -62,8 +64,8 @@ impl Request {
     }
 
     pub(super) fn partitions_of(&self, topic: &Topic) -> &[Partition] {
-        let (Topic::Name { partitions, .. } | Topic::Id { partitions, .. }) = topic;
-        self.partitions.get(partitions.clone()).unwrap_or_default()
+        let partitions = topic.partitions.clone();
+        self.partitions.get(partitions).unwrap_or_default()
     }
 }
 
@@ -85,15 +87,9 @@ fn read(cursor: &mut Cursor, version: i16) -> Option<Request> {
 
 fn read_topic(cursor: &mut Cursor, version: i16, partitions: &mut Vec<Partition>) -> Option<Topic> {
     let start = partitions.len();
-    let topic = match version {
-        TOPIC_IDS.. => Topic::Id {
-            id: cursor.topic_id()?,
-            partitions: start..start,
-        },
-        _ => Topic::Name {
-            name: cursor.text()??,
-            partitions: start..start,
-        },
+    let name = match version {
+        TOPIC_IDS.. => TopicRef::Id(cursor.topic_id()?),
+        _ => TopicRef::Name(cursor.text()??),
     };
     for _ in 0..cursor.count()?? {
         partitions.push(Partition {
@@ -104,8 +100,5 @@ fn read_topic(cursor: &mut Cursor, version: i16, partitions: &mut Vec<Partition>
     }
     cursor.tagged_fields()?;
     let partitions = start..partitions.len();
-    Some(match topic {
-        Topic::Id { id, .. } => Topic::Id { id, partitions },
-        Topic::Name { name, .. } => Topic::Name { name, partitions },
-    })
+    Some(Topic { name, partitions })
 }

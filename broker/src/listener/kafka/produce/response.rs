@@ -5,7 +5,7 @@ use bytes::{BufMut as _, BytesMut};
 use super::{
     super::{answer::is_flexible, wire::Put as _},
     Outcome,
-    request::{Request, Topic},
+    request::{Request, TopicRef},
 };
 use crate::service::ServiceError;
 use kafka_protocol::messages::ApiKey;
@@ -20,9 +20,9 @@ pub(super) fn write(message: &mut BytesMut, version: i16, request: &Request, set
     let mut settled = settled.iter();
     message.put_count(request.topics.len(), is_flexible);
     for topic in &request.topics {
-        match topic {
-            Topic::Name { name, .. } => message.put_text(name, is_flexible),
-            Topic::Id { id, .. } => message.put_slice(id.as_bytes()),
+        match &topic.name {
+            TopicRef::Name(name) => message.put_text(name, is_flexible),
+            TopicRef::Id(id) => message.put_slice(id.as_bytes()),
         }
         let partitions = request.partitions_of(topic);
         message.put_count(partitions.len(), is_flexible);
