@@ -1,6 +1,6 @@
 //! [`Compactor`]: when which partition is compacted, and how fast.
 //!
-//! One pass at a time, on the blocking pool, the dirtiest partition first. A partition whose pass failed
+//! One pass at a time, on a thread that gives way to all others, the dirtiest partition first. A partition whose pass failed
 //! is left alone for [`FAILURE_PAUSE`], and for longer each time it fails again; the others go on. How a
 //! pass works is the log's business.
 
@@ -20,6 +20,7 @@ use crate::{
     clock::Clock,
     config::Config,
     partition::{Partitions, Replica},
+    runtime,
     shutdown::Shutdown,
 };
 
@@ -136,14 +137,14 @@ impl Compactor {
                 _ = ticks.tick() => {}
             }
             let round_shutdown = shutdown.clone();
-            let work = tokio::task::spawn_blocking(move || {
+            let work = runtime::in_background("compaction", move || {
                 self.round(&round_shutdown);
                 self
             });
             match work.await {
                 Ok(compactor) => self = compactor,
                 Err(error) => {
-                    tracing::error!(%error, "compaction panicked and has ended");
+                    tracing::error!(%error, "compaction has ended");
                     return;
                 }
             }

@@ -20,8 +20,8 @@ use crate::{
     segment_meta::SegmentMeta,
 };
 
-/// Bytes collected before they are written and flushed: what waits for the disk at once stays small, so
-/// that the flushes of producers do not queue behind it for more than about a millisecond.
+/// Bytes collected before they are written and the disk begins with them: what waits for it at once stays
+/// small, so that the flushes of producers do not queue behind it for more than about a millisecond.
 const BUFFER_BYTES: usize = 256 << 10;
 
 /// Kinds of files that a swap replaces.
@@ -119,9 +119,9 @@ impl<'a> CleanedSegment<'a> {
             .write_all_at(&[IoSlice::new(&self.buffer)], self.written)?;
         self.checksum.update(&self.buffer);
         let bytes = u64::try_from(self.buffer.len()).map_err(io::Error::other)?;
+        self.file.begin_write_back(self.written, bytes);
         self.written += bytes;
         self.buffer.clear();
-        self.file.sync_data()?;
         Ok(bytes)
     }
 
@@ -129,6 +129,7 @@ impl<'a> CleanedSegment<'a> {
     /// transactions that markers in the segment abort.
     pub(crate) fn finish(mut self, aborted: TransactionIndex) -> io::Result<FinishedSegment> {
         self.write_buffer()?;
+        self.file.sync_data()?;
         self.indexes.seal().map_err(io::Error::other)?;
         let offsets = self.indexes.offset.encode_from(0);
         let times = self.indexes.time.encode_from(0);

@@ -3,6 +3,7 @@
 use std::{
     fs::{self, File, OpenOptions},
     io::{self, IoSlice},
+    num::NonZero,
     os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt},
     path::{Path, PathBuf},
     sync::Arc,
@@ -175,6 +176,17 @@ impl LogFile for DiskFile {
 
     fn sync_data(&self) -> io::Result<()> {
         Ok(retry_on_intr(|| rustix::fs::fdatasync(&self.file))?)
+    }
+
+    /// Linux begins to write dirty pages that are given up, and keeps those that it has yet to write
+    /// (`mm/fadvise.c`). Unlike `fdatasync` it leaves the journal of the file system alone.
+    fn begin_write_back(&self, position: u64, length: u64) {
+        let _ = rustix::fs::fadvise(
+            &self.file,
+            position,
+            NonZero::new(length),
+            rustix::fs::Advice::DontNeed,
+        );
     }
 
     fn map(&self, length: u64) -> io::Result<Map> {

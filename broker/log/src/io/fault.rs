@@ -537,6 +537,10 @@ impl LogFile for FaultFile {
             .run(Operation::SyncData, self.path(), Some(()), go)
     }
 
+    fn begin_write_back(&self, position: u64, length: u64) {
+        self.inner.begin_write_back(position, length);
+    }
+
     fn map(&self, length: u64) -> io::Result<Map> {
         self.faults
             .run(Operation::Map, self.path(), None, || self.inner.map(length))

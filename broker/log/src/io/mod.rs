@@ -184,6 +184,10 @@ pub trait LogFile: Send + Sync + fmt::Debug {
     /// if it could succeed.
     fn sync_data(&self) -> io::Result<()>;
 
+    /// Advice: the bytes written there may go to the disk now, which nobody waits for, so that a later
+    /// [`LogFile::sync_data`] finds little to do. Makes nothing durable.
+    fn begin_write_back(&self, _position: u64, _length: u64) {}
+
     /// Maps the bytes from 0 to `length` for reading. `length` must not pass the file's length.
     ///
     /// # Errors

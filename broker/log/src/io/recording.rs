@@ -235,6 +235,10 @@ impl LogFile for RecordingFile {
         })
     }
 
+    fn begin_write_back(&self, position: u64, length: u64) {
+        self.inner.begin_write_back(position, length);
+    }
+
     fn map(&self, length: u64) -> io::Result<Map> {
         self.inner.map(length)
     }
