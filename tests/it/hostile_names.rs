@@ -4,7 +4,14 @@ use std::{collections::BTreeSet, fs};
 
 use anyhow::Result;
 use bytes::Bytes;
-use millstream_tests::{Daemon, Native, native};
+use kafka_protocol::{
+    messages::{
+        FindCoordinatorRequest, GroupId, JoinGroupRequest, MetadataRequest,
+        join_group_request::JoinGroupRequestProtocol, metadata_request::MetadataRequestTopic,
+    },
+    protocol::StrBytes,
+};
+use millstream_tests::{Daemon, DaemonOptions, Kafka, Native, kafka, native};
 
 fn names() -> Vec<String> {
     let long = "a".repeat(250);
@@ -98,7 +105,14 @@ async fn hostile_topic_names_are_refused_and_leave_no_trace() -> Result<()> {
             );
         }
     }
-    assert_eq!(tree(&daemon)?, before);
+    assert_no_trace(&daemon, &before)?;
+    client.create_topic("good", 1, &[]).await?;
+    Ok(())
+}
+
+/// What a hostile name must not leave behind.
+fn assert_no_trace(daemon: &Daemon, before: &BTreeSet<String>) -> Result<()> {
+    assert_eq!(&tree(daemon)?, before);
     let log = daemon.log();
     assert!(
         log.lines().all(|line| !line.starts_with("INJECTED")),
@@ -108,8 +122,82 @@ async fn hostile_topic_names_are_refused_and_leave_no_trace() -> Result<()> {
         !log.contains(['\0', '\u{1b}']),
         "control characters in the log"
     );
-    client.create_topic("good", 1, &[]).await?;
     Ok(())
+}
+
+#[tokio::test]
+async fn hostile_topic_names_of_kafka_clients_are_refused_and_leave_no_trace() -> Result<()> {
+    let daemon = Daemon::start()?;
+    let mut client = Kafka::connect(daemon.kafka()).await?;
+    let before = tree(&daemon)?;
+    for name in names() {
+        let shown: String = name.escape_debug().take(40).collect();
+        let created = client.create_topic(&name, 1, &[]).await?;
+        let error = kafka::error_name(created.error_code);
+        assert_eq!(error, "InvalidTopicException", "{shown}");
+        let message = created.error_message.expect("a refusal says why");
+        assert!(
+            message.len() < 1_000 && !message.contains(['\n', '\r', '\0']),
+            "{shown}: {message:?}"
+        );
+        let asked = MetadataRequestTopic::default().with_name(Some(kafka::topic_name(&name)));
+        let request = MetadataRequest::default()
+            .with_topics(Some(vec![asked]))
+            .with_allow_auto_topic_creation(true);
+        let found = client.call(12, &request).await?.topics;
+        let error = kafka::error_name(found[0].error_code);
+        assert_eq!(error, "InvalidTopicException", "{shown}");
+        let good = native::batch(Default::default(), 1, ["x"]);
+        let produced = client.produce(&name, 0, good).await?;
+        let fetched = client.fetch(&name, 0, 0, 1).await?;
+        for code in [produced.error_code, fetched.error_code] {
+            let error = kafka::error_name(code);
+            let expected = ["InvalidTopicException", "UnknownTopicOrPartition"];
+            assert!(expected.contains(&error.as_str()), "{shown}: {error}");
+        }
+    }
+    assert_no_trace(&daemon, &before)
+}
+
+/// Kafka takes any text for the name of a group or a client; here it is text wherever it shows.
+#[tokio::test]
+async fn hostile_groups_and_clients_of_kafka_are_text_wherever_they_show() -> Result<()> {
+    let daemon = DaemonOptions::default()
+        .set("groups.initial_rebalance_delay", "0s")
+        .start()?;
+    let mut client = Kafka::connect(daemon.kafka()).await?;
+    // The offsets topic is there before the files are looked at.
+    client.call(1, &find_group("first")).await?;
+    let text = |text: &str| StrBytes::from_string(text.to_owned());
+    let joined = |group: &str| {
+        let protocol = JoinGroupRequestProtocol::default()
+            .with_name(text(group))
+            .with_metadata(Bytes::from_static(b"\0\0\0\0\0\0\0\0\0\0"));
+        JoinGroupRequest::default()
+            .with_group_id(GroupId(text(group)))
+            .with_session_timeout_ms(10_000)
+            .with_rebalance_timeout_ms(10_000)
+            .with_group_instance_id(Some(text(group)))
+            .with_protocol_type(text("consumer"))
+            .with_protocols(vec![protocol])
+    };
+    client.call(7, &joined("first")).await?;
+    let before = tree(&daemon)?;
+    for name in names() {
+        client.set_client_id(&name[..name.len().min(1_000)]);
+        client
+            .call(1, &find_group(&name[..name.len().min(1_000)]))
+            .await?;
+        // An answer is all that is asked for: some are taken, some refused.
+        client.call(7, &joined(&name)).await?;
+    }
+    let metrics = daemon.metrics()?;
+    assert!(!metrics.contains("INJECTED line\n") && !metrics.contains('\u{1b}'));
+    assert_no_trace(&daemon, &before)
+}
+
+fn find_group(group: &str) -> FindCoordinatorRequest {
+    FindCoordinatorRequest::default().with_key(StrBytes::from_string(group.to_owned()))
 }
 
 #[tokio::test]

@@ -1,5 +1,5 @@
-//! The real binaries under test: a harness that starts, kills and watches `millstreamd`, a raw
-//! client of the native API, a checker of what clients saw, and the workloads that feed it.
+//! The real binaries under test: a harness that starts, kills and watches `millstreamd`, raw
+//! clients of the native API and of the Kafka protocol, a checker of what clients saw, and the workloads that feed it.
 //!
 //! Tests live in `it/` (one binary). Long forms are the same tests with environment variables set;
 //! `cargo xtask soak` knows them.
@@ -13,6 +13,7 @@ pub mod compacted;
 pub mod daemon;
 pub mod flights;
 pub mod http;
+pub mod kafka;
 pub mod kafka_dump;
 pub mod kill_loop;
 pub mod member_process;
@@ -30,6 +31,7 @@ pub use browser::{Browser, Screen};
 pub use cli::Cli;
 pub use compacted::CompactedTopic;
 pub use daemon::{Daemon, DaemonOptions};
+pub use kafka::Kafka;
 pub use kafka_dump::KafkaDump;
 pub use native::Native;
 
