@@ -346,6 +346,33 @@ fn fill(path: &Path) -> Result<()> {
     Ok(())
 }
 
+/// Four digits, and more rows than the page shows at once.
+const MANY_TOPICS: usize = 1_000;
+/// From small phones to a tablet held upright.
+const WIDTHS: [u32; 5] = [320, 360, 412, 768, 860];
+
+#[tokio::test(flavor = "multi_thread")]
+async fn many_topics_fit_on_every_narrow_screen() -> Result<()> {
+    let daemon = Daemon::start()?;
+    let client = Native::connect(daemon.native()).await?;
+    for number in 0..MANY_TOPICS {
+        let name = format!("topic-of-a-rather-common-length-{number}");
+        client.create_topic(&name, 1, &[]).await?;
+    }
+    let page = Page::open(&daemon)?;
+    page.wait_for_text("#topics .head", "1,000")?;
+    for width in WIDTHS {
+        page.assert_fits(Screen { width, ..PHONE })?;
+    }
+    // The groups are one tap away, however many topics there are.
+    let jumps = "const link = document.querySelector('.jump'); link.click(); \
+                 const top = document.querySelector('#groups').getBoundingClientRect().top; \
+                 return link.offsetWidth > 0 && top < innerHeight";
+    page.browser.resize(PHONE)?;
+    ensure!(page.browser.run(jumps)? == Value::Bool(true));
+    Ok(())
+}
+
 #[test]
 fn the_overview_counts_what_clients_did_and_finds_by_name() -> Result<()> {
     let daemon = Daemon::start()?;

@@ -15,7 +15,7 @@ use super::{
     CoordinatorError, CountsNow, OffsetsPartition,
     counts::Counts,
     engine_config::engine_config,
-    lag::LagRings,
+    lag::{Behind, LagRings},
     offsets_topic::{self, partition_count},
     surroundings::Surroundings,
     timekeeper::Alarm,
@@ -154,18 +154,18 @@ impl GroupCoordinators {
         self.surroundings.lag.note(topic_id, partition);
     }
 
-    /// For how long the log has been longer than `committed`, in ms; `None` while that is not known.
+    /// For how long the log has been longer than `committed`; `None` before the first look at it.
     #[must_use]
-    pub fn behind_ms(
+    pub fn behind(
         &self,
         topic_id: TopicId,
         partition: PartitionIndex,
         committed: i64,
         high_watermark: Offset,
-    ) -> Option<u64> {
+    ) -> Option<Behind> {
         let now_ms = self.surroundings.monotonic_ms();
         let lag = &self.surroundings.lag;
-        lag.behind_ms(topic_id, partition, committed, high_watermark, now_ms)
+        lag.behind(topic_id, partition, committed, high_watermark, now_ms)
     }
 
     pub(super) fn surroundings(&self) -> &Surroundings {

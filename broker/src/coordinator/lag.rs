@@ -10,7 +10,8 @@
 //! ```
 //!
 //! When a ring is full the sample goes that is nearest to its neighbours for its age, so that old lag
-//! is told more coarsely than new: never too short, and too long by a part of itself at most.
+//! is told more coarsely than new: never too short, and too long by a part of itself at most. What a
+//! partition lagged by already when it was first looked at, after a start for instance, has a lower bound.
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -34,10 +35,32 @@ pub(super) struct LagRings {
     begun: Notify,
 }
 
+/// For how long a log has been longer than a commit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Behind {
+    /// That long, in ms.
+    pub ms: u64,
+    /// At least: it was longer already when this broker looked for the first time.
+    pub is_minimum: bool,
+}
+
+impl Behind {
+    /// How far the one that is further behind is.
+    #[must_use]
+    pub fn furthest(self, other: Self) -> Self {
+        Self {
+            ms: self.ms.max(other.ms),
+            is_minimum: self.is_minimum || other.is_minimum,
+        }
+    }
+}
+
 /// Samples of one partition, oldest first; ends and times only grow.
 #[derive(Debug, Default)]
 struct Ring {
     samples: VecDeque<Sample>,
+    /// When the first was taken.
+    first_ms: u64,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -108,24 +131,22 @@ impl LagRings {
         }
     }
 
-    /// For how long the log has been longer than `committed`; `None` while that is not known.
-    pub(super) fn behind_ms(
+    /// For how long the log has been longer than `committed`; `None` before the first look at it.
+    pub(super) fn behind(
         &self,
         topic_id: TopicId,
         partition: PartitionIndex,
         committed: i64,
         high_watermark: Offset,
         now_ms: u64,
-    ) -> Option<u64> {
+    ) -> Option<Behind> {
         if committed >= high_watermark.get() {
-            return Some(0);
+            return Some(Behind::default());
         }
         let rings = self.rings.read().unwrap_or_else(PoisonError::into_inner);
         let ring = rings.get(&(topic_id, partition))?.lock();
-        let last_ms = ring
-            .unwrap_or_else(PoisonError::into_inner)
-            .last_at(committed)?;
-        Some(now_ms.saturating_sub(last_ms))
+        ring.unwrap_or_else(PoisonError::into_inner)
+            .behind(committed, now_ms)
     }
 }
 
@@ -135,6 +156,9 @@ impl Ring {
         match self.samples.back_mut() {
             Some(newest) if newest.end >= end => newest.last_ms = now_ms,
             _ => {
+                if self.samples.is_empty() {
+                    self.first_ms = now_ms;
+                }
                 if self.samples.len() >= samples_max {
                     self.thin_out(now_ms);
                 }
@@ -161,6 +185,19 @@ impl Ring {
         if let Some((_, index)) = crowding.min() {
             self.samples.remove(index);
         }
+    }
+
+    /// For how long the log has been longer than `offset`, which it is.
+    fn behind(&self, offset: i64, now_ms: u64) -> Option<Behind> {
+        let (since_ms, is_minimum) = match self.last_at(offset) {
+            Some(last_ms) => (last_ms, false),
+            None if self.samples.is_empty() => return None,
+            None => (self.first_ms, true),
+        };
+        Some(Behind {
+            ms: now_ms.saturating_sub(since_ms),
+            is_minimum,
+        })
     }
 
     /// When the log last ended at `offset` or before, as far as is known.
@@ -194,6 +231,27 @@ mod tests {
         for (offset, expected) in [(100, 1_000), (249, 1_000), (250, 2_000), (300, 2_000)] {
             assert_eq!(ring.last_at(offset), Some(expected), "{offset}");
         }
+    }
+
+    #[test]
+    fn lag_that_is_older_than_the_first_look_has_a_lower_bound() {
+        let behind = |samples: &[_], offset| ring(samples, 8).behind(offset, 9_000);
+        let bound = |ms, is_minimum| Some(Behind { ms, is_minimum });
+        // The log does not grow any more, which makes its last sample younger and younger.
+        let stuck = [(100, 1_000), (100, 8_000)];
+        assert_eq!(behind(&stuck, 40), bound(8_000, true));
+        assert_eq!(
+            behind(&[(100, 1_000), (250, 2_000)], 40),
+            bound(8_000, true)
+        );
+        assert_eq!(
+            behind(&[(100, 1_000), (250, 2_000)], 100),
+            bound(8_000, false)
+        );
+        assert_eq!(behind(&[], 40), None);
+        let [short, long] =
+            [(1, true), (5, false)].map(|(ms, is_minimum)| Behind { ms, is_minimum });
+        assert_eq!(Some(short.furthest(long)), bound(5, true));
     }
 
     #[test]

@@ -35,5 +35,6 @@ pub use counts::CountsNow;
 pub use delivery::{MemberMessage, Outbox, member_channel};
 pub use error::CoordinatorError;
 pub use group_coordinators::{Dependencies, GroupCoordinators};
+pub use lag::Behind;
 pub use offsets_partition::{OffsetsPartition, Replying, Settling};
 pub use offsets_topic::{OFFSETS_TOPIC, fixed_config};

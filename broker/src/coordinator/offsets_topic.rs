@@ -17,12 +17,14 @@ use crate::{
 pub const OFFSETS_TOPIC: &str = "__consumer_offsets";
 
 /// What nothing may change, the broker's defaults for topics included: records are kept by key, are on
-/// the disk before anybody hears of them, as they were written.
-const FIXED_CONFIGS: [(&str, &str); 4] = [
+/// the disk before anybody hears of them, as they were written; more replicas in sync than there are
+/// would refuse every commit.
+const FIXED_CONFIGS: [(&str, &str); 5] = [
     ("cleanup.policy", "compact"),
     ("compression.type", "producer"),
     ("message.timestamp.type", "CreateTime"),
     ("millstream.durability", "fsync"),
+    ("min.insync.replicas", "1"),
 ];
 
 /// Segments are small, as only closed ones are compacted (`offsets.topic.segment.bytes`).

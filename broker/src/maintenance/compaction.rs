@@ -1,11 +1,13 @@
 //! [`Compactor`]: when which partition is compacted, and how fast.
 //!
-//! One pass at a time, on a thread that gives way to all others, the dirtiest partition first. A partition whose pass failed
-//! is left alone for [`FAILURE_PAUSE`], and for longer each time it fails again; the others go on. How a
-//! pass works is the log's business.
+//! One pass at a time, on a thread that gives way to all others, the dirtiest partition first. A
+//! partition whose pass failed is left alone for [`FAILURE_PAUSE`], and for longer each time it fails
+//! again, but where only room was missing no longer than that is; the others go on. How a pass works is
+//! the log's business.
 
 use std::{
     collections::HashMap,
+    panic::{AssertUnwindSafe, catch_unwind},
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
@@ -14,7 +16,7 @@ use millstream_log::{
     CompactionError, CompactionReport, CompactionRequest, Pace, PartitionLog, Ratio, Throttle,
 };
 use millstream_proto::{PartitionIndex, TopicId};
-use tokio::time::{MissedTickBehavior, interval};
+use tokio::{runtime::Handle, time::timeout};
 
 use crate::{
     clock::Clock,
@@ -44,6 +46,8 @@ pub struct Compactor {
     map_bytes_max: usize,
     bytes_per_second: u64,
     failing: HashMap<(TopicId, PartitionIndex), Failure>,
+    /// A partition that changed under its pass waits for the next round.
+    postponed: Option<(TopicId, PartitionIndex)>,
     status: Arc<CompactionStatus>,
 }
 
@@ -53,8 +57,16 @@ struct Failure {
     reason: String,
     /// Passes that failed in a row.
     count: u32,
+    retry: Retry,
+}
+
+/// When a partition whose pass failed is tried again.
+#[derive(Debug)]
+enum Retry {
     /// On the monotonic clock.
-    retry_at: Duration,
+    At(Duration),
+    /// Once so many bytes can be written.
+    OnceThereIsRoom(u64),
 }
 
 /// What the last round found, for metrics.
@@ -119,6 +131,7 @@ impl Compactor {
             map_bytes_max: config.log.compaction_map_bytes.as_usize(),
             bytes_per_second: config.log.compaction_bytes_per_second.0,
             failing: HashMap::new(),
+            postponed: None,
             status,
         }
     }
@@ -128,31 +141,26 @@ impl Compactor {
     /// # Cancel safety
     /// A pass that has begun ends by itself once the shutdown has; what it has not put in place is
     /// given up.
-    pub async fn run(mut self, shutdown: Shutdown) {
-        let mut ticks = interval(self.check_interval);
-        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        loop {
-            tokio::select! {
-                () = shutdown.begun() => return,
-                _ = ticks.tick() => {}
-            }
-            let round_shutdown = shutdown.clone();
-            let work = runtime::in_background("compaction", move || {
-                self.round(&round_shutdown);
-                self
-            });
-            match work.await {
-                Ok(compactor) => self = compactor,
-                Err(error) => {
-                    tracing::error!(%error, "compaction has ended");
-                    return;
-                }
-            }
+    pub async fn run(self, shutdown: Shutdown) {
+        let handle = Handle::current();
+        let work = runtime::in_background("compaction", move || self.go_on(&handle, &shutdown));
+        if let Err(error) = work.await {
+            tracing::error!(%error, "compaction has ended, nothing is compacted until the next start");
+        }
+    }
+
+    /// One round after the other until the shutdown begins.
+    fn go_on(mut self, handle: &Handle, shutdown: &Shutdown) {
+        while !shutdown.has_begun() {
+            self.round(shutdown);
+            // Until the next round is due, or the shutdown begins.
+            let _ = handle.block_on(timeout(self.check_interval, shutdown.begun()));
         }
     }
 
     /// Passes over the dirtiest partitions until none is due. Waits for the disk.
     fn round(&mut self, shutdown: &Shutdown) {
+        self.postponed = None;
         self.forget_others();
         while !shutdown.has_begun() {
             let due = self.look();
@@ -175,10 +183,15 @@ impl Compactor {
                 continue;
             };
             dirty_ratio_max = dirty_ratio_max.max(found.dirty_ratio());
-            let pauses = self
-                .failing
-                .get(&(replica.topic_id(), replica.index()))
-                .is_some_and(|failure| failure.retry_at > now);
+            let key = (replica.topic_id(), replica.index());
+            let pauses = self.postponed == Some(key)
+                || self
+                    .failing
+                    .get(&key)
+                    .is_some_and(|failure| match failure.retry {
+                        Retry::At(time) => time > now,
+                        Retry::OnceThereIsRoom(bytes) => !log.has_room(bytes),
+                    });
             if pauses || !found.is_due(&log.config().compaction) {
                 continue;
             }
@@ -210,7 +223,18 @@ impl Compactor {
             shutdown,
         };
         let began = self.clock.elapsed();
-        match due.log.compact(&request, &mut pace) {
+        let compact = AssertUnwindSafe(|| due.log.compact(&request, &mut pace));
+        let Ok(compacted) = catch_unwind(compact) else {
+            // Logged with its place by the hook; the other partitions are compacted still.
+            self.failed(
+                key,
+                partition.to_string(),
+                "it panicked, see the log".into(),
+                None,
+            );
+            return;
+        };
+        match compacted {
             Ok(report) => {
                 let took = self.clock.elapsed().saturating_sub(began);
                 tell(&partition.to_string(), &report, took);
@@ -220,27 +244,39 @@ impl Compactor {
             Err(CompactionError::Stopped) => {}
             Err(CompactionError::LogChanged) => {
                 tracing::info!(%partition, "log changed while it was compacted, will try again");
-                self.pause(key, partition.to_string(), None);
+                self.failing.remove(&key);
+                self.postponed = Some(key);
             }
             Err(error) => {
+                let needs_room = match error {
+                    CompactionError::NoRoom { needed, .. } => Some(needed),
+                    _ => None,
+                };
                 let reason = error.to_string();
                 tracing::error!(%partition, reason, "compaction failed, the partition stays as it is");
-                self.pause(key, partition.to_string(), Some(reason));
+                self.failed(key, partition.to_string(), reason, needs_room);
             }
         }
     }
 
-    /// Leaves a partition alone: until the next round, or after a failure for longer.
-    fn pause(&mut self, key: (TopicId, PartitionIndex), partition: String, reason: Option<String>) {
-        let count = match reason {
-            Some(_) => self.failing.get(&key).map_or(1, |before| before.count + 1),
-            None => 0,
+    /// Leaves a partition alone: as long as there is no room, or the longer the more often it failed.
+    fn failed(
+        &mut self,
+        key: (TopicId, PartitionIndex),
+        partition: String,
+        reason: String,
+        needs_room: Option<u64>,
+    ) {
+        let count = self.failing.get(&key).map_or(1, |before| before.count + 1);
+        let retry = match needs_room {
+            Some(bytes) => Retry::OnceThereIsRoom(bytes),
+            None => Retry::At(self.clock.elapsed() + pause_after(count)),
         };
         let failure = Failure {
             partition,
-            reason: reason.unwrap_or_default(),
+            reason,
             count,
-            retry_at: self.clock.elapsed() + pause_after(count).unwrap_or(self.check_interval),
+            retry,
         };
         self.failing.insert(key, failure);
     }
@@ -260,7 +296,6 @@ impl Compactor {
         let mut failing: Vec<_> = self
             .failing
             .values()
-            .filter(|failure| !failure.reason.is_empty())
             .map(|failure| Failing {
                 partition: failure.partition.clone(),
                 reason: failure.reason.clone(),
@@ -278,10 +313,10 @@ impl Due {
     }
 }
 
-/// How long a partition is left alone after so many failures in a row; `None` after none.
-fn pause_after(failures: u32) -> Option<Duration> {
-    let doublings = failures.checked_sub(1)?.min(FAILURE_DOUBLINGS_MAX);
-    Some(FAILURE_PAUSE * 2_u32.pow(doublings))
+/// How long a partition is left alone after so many failures in a row, of which there is one at least.
+fn pause_after(failures: u32) -> Duration {
+    let doublings = failures.saturating_sub(1).min(FAILURE_DOUBLINGS_MAX);
+    FAILURE_PAUSE * 2_u32.pow(doublings)
 }
 
 fn tell(partition: &str, report: &CompactionReport, took: Duration) {
@@ -329,10 +364,8 @@ mod tests {
 
     #[test]
     fn a_partition_that_fails_again_and_again_is_looked_at_less_and_less() {
-        let minutes = |failures| pause_after(failures).map(|pause| pause.as_secs() / 60);
-        let expected = [None, Some(10), Some(20), Some(40)];
-        assert_eq!([0, 1, 2, 3].map(minutes), expected);
-        assert_eq!(minutes(7), Some(640));
-        assert_eq!(minutes(u32::MAX), Some(640));
+        let minutes = |failures| pause_after(failures).as_secs() / 60;
+        assert_eq!([1, 2, 3].map(minutes), [10, 20, 40]);
+        assert_eq!([7, u32::MAX].map(minutes), [640, 640]);
     }
 }

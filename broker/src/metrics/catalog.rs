@@ -248,7 +248,7 @@ catalog! {
             "Records that a group has not committed yet; gone with the group";
             act: "when it grows for as long as you can bear: see group_lag_seconds";
         GROUP_LAG_SECONDS = "group_lag_seconds", Gauge in Seconds by "group", "topic";
-            "For how long a log has been longer than the group's commit, where that is longest";
+            "For how long a log has been longer than the group's commit, where that is longest, as far back as the broker has looked: since its start at most";
             act: "when above what readers promise: add members, up to one per partition, or find the slow one";
         GROUPS_WITHOUT_LAG = "groups_without_lag", Gauge in Count;
             "Groups whose lag is not shown, because groups.lag_metrics_max are";

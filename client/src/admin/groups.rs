@@ -142,6 +142,9 @@ pub struct GroupPartition {
     pub lag: Option<i64>,
     /// Time since the committed offset was the log end; `None` while unknown.
     pub lag_time: Option<Duration>,
+    /// Whether that is a lower bound: the lag is older than the broker's first look at it, after a start
+    /// for instance.
+    pub lag_time_is_minimum: bool,
     /// What was committed with the offset.
     pub metadata: String,
     /// When it was committed, in milliseconds since the epoch.
@@ -405,6 +408,7 @@ fn partition(partition: v1::GroupPartition) -> GroupPartition {
         lag_time: u64::try_from(partition.lag_ms)
             .ok()
             .map(Duration::from_millis),
+        lag_time_is_minimum: partition.lag_ms_is_minimum,
         metadata: partition.metadata,
         commit_timestamp_ms: Some(partition.commit_timestamp_ms).filter(|time| *time > 0),
         member_id: Some(partition.member_id).filter(|member| !member.is_empty()),

@@ -6,7 +6,6 @@ use millstream_proto::ErrorCode;
 
 /// Why a request was refused. Nothing changed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
 pub enum Refusal {
     /// The request makes no sense.
     #[error("{0}")]

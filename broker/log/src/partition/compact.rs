@@ -1,10 +1,13 @@
-//! Compacting a live log: what is due, one pass over it, its figures.
+//! Compacting a live log: one pass over it, its figures.
 //!
 //! A pass reads and writes beside appends and reads; that a copy takes the place of its originals
-//! (`swap.rs`) does not keep them waiting either. Copying is in [`copy`], the whole picture in
-//! [`crate::compaction`].
+//! (`swap.rs`) does not keep them waiting either. Whether one is due is in [`due`], copying in [`copy`],
+//! the whole picture in [`crate::compaction`].
 
 mod copy;
+mod due;
+
+pub(super) use due::DirtyAtStart;
 
 use std::{
     sync::{Arc, atomic::Ordering},
@@ -16,11 +19,11 @@ use millstream_proto::Offset;
 use super::{LogState, PartitionLog, view::View};
 use crate::{
     compaction::{
-        Compactable, CompactionError, CompactionReport, CompactionRequest, Pace,
+        CompactionError, CompactionReport, CompactionRequest, Pace,
         dirty_keys::DirtyKeys,
         key_map::KeyMap,
         plan,
-        reader::{self, Known, SegmentReader},
+        reader::{Known, SegmentReader},
         transactions::TransactionTracker,
     },
     error::{ReadError, StorageError},
@@ -46,57 +49,6 @@ struct Pass<'a> {
 }
 
 impl PartitionLog {
-    /// What can be compacted now; `None` where the topic does not ask for it or the partition was not
-    /// used since the start. Reads headers at most.
-    ///
-    /// # Errors
-    /// An offline partition; what the disk says.
-    pub fn compactable(
-        &self,
-        now_ms: i64,
-        high_watermark: Offset,
-    ) -> Result<Option<Compactable>, StorageError> {
-        let config = self.config();
-        if !config.cleanup_compact || !self.view().is_opened() {
-            return Ok(None);
-        }
-        let view = self.opened_view()?;
-        let segments = self.compactable_segments(&view, now_ms, high_watermark);
-        let first_dirty = self.first_dirty(&view);
-        let mut found = Compactable {
-            first_dirty,
-            end: end_of(&segments).unwrap_or(first_dirty).max(first_dirty),
-            ..Compactable::default()
-        };
-        for segment in &segments {
-            let meta = segment.meta();
-            if meta.end_offset() <= first_dirty {
-                found.clean_bytes += meta.size_bytes;
-                continue;
-            }
-            found.dirty_bytes += meta.size_bytes;
-            if let Some(max_lag_ms) = config.compaction.max_lag_ms
-                && !found.is_overdue
-            {
-                found.is_overdue = self.begins_before(segment, now_ms, max_lag_ms)?;
-            }
-        }
-        Ok(Some(found))
-    }
-
-    fn begins_before(
-        &self,
-        segment: &Arc<Segment>,
-        now_ms: i64,
-        age_ms: u64,
-    ) -> Result<bool, StorageError> {
-        let file = segment
-            .open_file()
-            .map_err(|error| self.read_failed(&segment.log_path(), error))?;
-        let first_ms = reader::first_timestamp(&*file);
-        Ok(first_ms.is_some_and(|first_ms| !plan::is_younger(first_ms, now_ms, age_ms)))
-    }
-
     /// One pass: keeps of each key that has a record in the dirty part the newest one, as far as the
     /// map of keys reaches. Whether it is due is for the caller to say. Waits for the disk, for other
     /// passes on the same data directory, and as `pace` says.
@@ -153,15 +105,33 @@ impl PartitionLog {
             end,
             report,
         };
-        self.refuse_damaged(&pass)?;
-        let (map, map_end) = self.fill_map(&mut pass)?;
+        let first = pass.segments.first().map(|segment| segment.base_offset());
+        match self.go_through(&mut pass) {
+            Ok(()) => Ok(pass.report),
+            // Whatever it met: files of segments that are gone cannot be opened any more.
+            Err(_) if self.has_lost(first, pass.view.positions.truncations) => {
+                Err(CompactionError::LogChanged)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    fn go_through(&self, pass: &mut Pass<'_>) -> Result<(), CompactionError> {
+        self.refuse_damaged(pass)?;
+        let (map, map_end) = self.fill_map(pass)?;
         pass.report.to = map_end;
-        pass.report.is_complete = map_end == end;
+        pass.report.is_complete = map_end == pass.end;
         pass.report.keys = map.len();
         pass.report.map_bytes = map.bytes();
-        self.copy_segments(&mut pass, &map, map_end)?;
-        self.note_cleaned(map_end, pass.view.positions.truncations)?;
-        Ok(pass.report)
+        self.copy_segments(pass, &map, map_end)?;
+        self.note_cleaned(map_end, pass.view.positions.truncations)
+    }
+
+    /// Whether a truncation or a retention took segments from a pass that began at `first`.
+    fn has_lost(&self, first: Option<Offset>, truncations: u64) -> bool {
+        let view = self.view();
+        let begins = view.segments.first().map(|segment| segment.base_offset());
+        view.positions.truncations != truncations || begins > first
     }
 
     /// Sealed segments that are flushed and do not wait to be listed, wholly below the last stable offset

@@ -63,6 +63,7 @@ use crate::{
     tail_cache::PartitionTail,
 };
 use checkpoint::Sealing;
+use compact::DirtyAtStart;
 use flush::FlushProgress;
 use view::View;
 use writer::Writer;
@@ -97,6 +98,8 @@ pub struct PartitionLog {
     closed: AtomicBool,
     /// Appended to or read since the last look for idle partitions.
     used: AtomicBool,
+    /// By the manifest of the start, once asked for; `None` where that says nothing.
+    dirty_at_start: OnceLock<Option<DirtyAtStart>>,
 }
 
 /// Told when positions move or the partition goes offline. Called on whatever thread did it, without

@@ -137,6 +137,7 @@ impl PartitionLog {
             offline: OnceLock::new(),
             closed: AtomicBool::new(false),
             used: AtomicBool::new(false),
+            dirty_at_start: OnceLock::new(),
         })
     }
 }

@@ -145,7 +145,8 @@ fn group_json(group: &GroupOverview) -> Value {
         "state": group.listing.state,
         "members": group.listing.members,
         "lag": group.lag,
-        "behind_ms": group.behind_ms,
+        "behind_ms": group.behind.map(|behind| behind.ms),
+        "behind_is_minimum": group.behind.is_some_and(|behind| behind.is_minimum),
         "rebalance": group.rebalance.as_ref().map(|rebalance| json!({
             "timestamp_ms": rebalance.timestamp_ms,
             "reason": *rebalance.reason,

@@ -39,9 +39,9 @@ fn lags(figures: &mut Figures, groups: &GroupFigures) {
         figures.set_labelled(catalog::GROUP_LAG, &labels, lag.records);
     }
     for lag in &groups.lags {
-        if let Some(behind_ms) = lag.behind_ms {
+        if let Some(behind) = lag.behind {
             let labels = [&*lag.group_id, &*lag.topic];
-            let behind = Duration::from_millis(behind_ms).as_secs_f64();
+            let behind = Duration::from_millis(behind.ms).as_secs_f64();
             figures.set_labelled(catalog::GROUP_LAG_SECONDS, &labels, behind);
         }
     }

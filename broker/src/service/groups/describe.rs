@@ -12,7 +12,7 @@ use super::{
     offsets::id_of,
 };
 use crate::{
-    coordinator::CoordinatorError,
+    coordinator::{Behind, CoordinatorError},
     partition::Offsets,
     quorum::MetadataImage,
     service::{RequestContext, ServiceError, Services},
@@ -63,8 +63,8 @@ pub struct GroupPartition {
     pub committed: Option<Committed>,
     /// Where the log stands; `None` where it serves nothing here.
     pub log: Option<Offsets>,
-    /// For how long the log has been longer than the commit; `None` while unknown.
-    pub behind_ms: Option<u64>,
+    /// For how long the log has been longer than the commit; `None` before the first look at it.
+    pub behind: Option<Behind>,
     /// Who holds it.
     pub owner: Option<Arc<str>>,
 }
@@ -172,8 +172,8 @@ impl Services {
     ) -> GroupPartition {
         let topic_id = id_of(&topic, image);
         let log = topic_id.and_then(|id| self.offsets_of(id, partition));
-        let behind_ms = match (&committed, topic_id, log) {
-            (Some(committed), Some(topic_id), Some(log)) => self.groups.behind_ms(
+        let behind = match (&committed, topic_id, log) {
+            (Some(committed), Some(topic_id), Some(log)) => self.groups.behind(
                 topic_id,
                 PartitionIndex(partition),
                 committed.offset,
@@ -187,7 +187,7 @@ impl Services {
             partition,
             committed,
             log,
-            behind_ms,
+            behind,
             owner,
         }
     }

@@ -10,7 +10,7 @@ use std::{
 use millstream_engine::group::OffsetReader;
 
 use super::{admin::GroupListing, describe::GroupPartition};
-use crate::service::Services;
+use crate::{coordinator::Behind, service::Services};
 
 /// All groups of this broker in figures.
 #[derive(Debug, Clone, Default)]
@@ -40,8 +40,9 @@ pub struct TopicLag {
     pub topic: Arc<str>,
     /// Records that it has not committed yet.
     pub records: u64,
-    /// For how long the partition furthest behind has been longer than the commit; `None` while unknown.
-    pub behind_ms: Option<u64>,
+    /// For how long the partition furthest behind has been longer than the commit; `None` while that is
+    /// unknown of one.
+    pub behind: Option<Behind>,
 }
 
 impl GroupFigures {
@@ -62,13 +63,13 @@ impl TopicLag {
             group_id: Arc::clone(group_id),
             topic: Arc::clone(&partition.topic),
             records: partition.lag()?.unsigned_abs(),
-            behind_ms: partition.behind_ms,
+            behind: partition.behind,
         })
     }
 
     fn add(&mut self, other: &Self) {
         self.records = self.records.saturating_add(other.records);
-        self.behind_ms = self.behind_ms.max(other.behind_ms);
+        self.behind = self.behind.zip(other.behind).map(|(a, b)| a.furthest(b));
     }
 }
 

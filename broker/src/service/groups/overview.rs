@@ -5,7 +5,10 @@
 use millstream_engine::group::{GroupListing, OffsetReader, Rebalance};
 
 use super::describe::GroupPartition;
-use crate::{coordinator::CountsNow, service::Services};
+use crate::{
+    coordinator::{Behind, CountsNow},
+    service::Services,
+};
 
 /// A group at a glance.
 #[derive(Debug, Clone)]
@@ -14,8 +17,9 @@ pub struct GroupOverview {
     pub listing: GroupListing,
     /// Records that it has not committed yet; `None` where it committed nothing.
     pub lag: Option<u64>,
-    /// For how long the partition furthest behind has been longer than the commit; `None` while unknown.
-    pub behind_ms: Option<u64>,
+    /// For how long the partition furthest behind has been longer than the commit; `None` while that is
+    /// unknown of one, and where it committed nothing.
+    pub behind: Option<Behind>,
     /// Its last rebalance.
     pub rebalance: Option<Rebalance>,
 }
@@ -61,7 +65,7 @@ impl Services {
         Some(GroupOverview {
             listing: group.listing,
             lag: lag(&group.partitions),
-            behind_ms: group.partitions.iter().filter_map(|p| p.behind_ms).max(),
+            behind: behind(&group.partitions),
             rebalance: group.rebalances.into_iter().next_back(),
         })
     }
@@ -71,4 +75,12 @@ fn lag(partitions: &[GroupPartition]) -> Option<u64> {
     let lags = partitions.iter().filter_map(GroupPartition::lag);
     lags.map(i64::unsigned_abs)
         .reduce(|sum, lag| sum.saturating_add(lag))
+}
+
+fn behind(partitions: &[GroupPartition]) -> Option<Behind> {
+    let with_lag = partitions
+        .iter()
+        .filter(|partition| partition.lag().is_some());
+    let all: Option<Vec<_>> = with_lag.map(|partition| partition.behind).collect();
+    all?.into_iter().reduce(Behind::furthest)
 }

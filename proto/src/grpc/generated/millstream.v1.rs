@@ -1756,6 +1756,9 @@ pub struct GroupPartition {
     /// Who holds it; empty for nobody.
     #[prost(string, tag = "11")]
     pub member_id: ::prost::alloc::string::String,
+    /// Whether lag_ms is a lower bound: the lag is older than the broker's first look at it.
+    #[prost(bool, tag = "12")]
+    pub lag_ms_is_minimum: bool,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Rebalance {

@@ -133,6 +133,13 @@ impl PartitionLog {
         copy.finish(pass)
     }
 
+    /// Whether so many bytes can be written beside the log; true where the disk does not say.
+    #[must_use]
+    pub fn has_room(&self, bytes: u64) -> bool {
+        let space = self.directory.io().space(&self.path);
+        space.map_or(true, |space| space.available >= bytes)
+    }
+
     fn check_room(&self, copy_bytes: u64) -> Result<(), CompactionError> {
         let space = self
             .directory

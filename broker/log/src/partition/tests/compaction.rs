@@ -335,12 +335,54 @@ fn a_truncation_or_retention_in_between_ends_the_pass() {
             true
         }
     }
-    fill(&directory, &log, 10, 5);
-    let result = log.compact(&request(&log, NOW_MS), &mut Deleting(&log));
+    for is_idle in [false, true] {
+        fill(&directory, &log, 10, 5);
+        if is_idle {
+            // Its files are closed, and those that retention removes cannot be opened any more.
+            log.release_idle_resources();
+            log.release_idle_resources();
+        }
+        let result = log.compact(&request(&log, NOW_MS), &mut Deleting(&log));
+        assert!(
+            matches!(result, Err(CompactionError::LogChanged)),
+            "{result:?}"
+        );
+    }
+}
+
+#[test]
+fn a_partition_that_nobody_used_since_the_start_is_compacted_when_it_must_be() {
+    let io = memory();
+    let restarted = |io: &MemoryIo| directory(&io.fork());
+    {
+        let directory = directory(&io);
+        let log = create(&directory, config());
+        fill(&directory, &log, 10, 5);
+        let closed = log.close().unwrap();
+        directory.shut_down(1, &[(partition(0), closed)]).unwrap();
+    }
+    let with = |change: fn(&mut CompactionConfig)| {
+        let mut config = config();
+        config.compaction.dirty_ratio_min = Ratio::of(1, 1);
+        change(&mut config.compaction);
+        config
+    };
+    let lazy = restarted(&io);
+    let log = reopen(&lazy, with(|_| ()));
     assert!(
-        matches!(result, Err(CompactionError::LogChanged)),
-        "{result:?}"
+        !due(&log) && !log.view().is_opened(),
+        "wholly dirty is not more than that"
     );
+    let overdue = restarted(&io);
+    let log = reopen(&overdue, with(|config| config.max_lag_ms = Some(0)));
+    assert!(due(&log));
+    assert!(compact(&log).is_complete);
+    let dirty = restarted(&io);
+    let log = reopen(
+        &dirty,
+        with(|config| config.dirty_ratio_min = Ratio::of(1, 2)),
+    );
+    assert!(due(&log));
 }
 
 #[test]

@@ -196,7 +196,8 @@ fn member(member: GroupMember) -> v1::GroupMember {
 
 fn partition(partition: GroupPartition) -> v1::GroupPartition {
     let lag = partition.lag().unwrap_or(UNKNOWN);
-    let lag_ms = partition.behind_ms.and_then(|ms| i64::try_from(ms).ok());
+    let behind = partition.behind;
+    let lag_ms = behind.and_then(|behind| i64::try_from(behind.ms).ok());
     let log = partition.log;
     let mut answer = v1::GroupPartition {
         topic_id: partition.topic_id.map(id_bytes).unwrap_or_default(),
@@ -207,6 +208,7 @@ fn partition(partition: GroupPartition) -> v1::GroupPartition {
         log_end_offset: log.map_or(UNKNOWN, |log| log.high_watermark.get()),
         lag,
         lag_ms: lag_ms.unwrap_or(UNKNOWN),
+        lag_ms_is_minimum: behind.is_some_and(|behind| behind.is_minimum),
         metadata: String::new(),
         commit_timestamp_ms: 0,
         member_id: partition.owner.map(|id| id.to_string()).unwrap_or_default(),

@@ -246,11 +246,16 @@ function showGroups({ groups, coordinators_loading, topics, broker, now_ms }) {
       state: group.state,
       members: count(group.members),
       lag: group.lag === null ? "–" : count(group.lag),
-      behind: group.behind_ms === null ? "–" : duration(group.behind_ms),
+      behind: behindText(group),
       rebalance: rebalanceText(group.rebalance, now_ms),
     });
     row.classList.toggle("behind", group.behind_ms > BEHIND_MS);
   });
+}
+
+function behindText({ behind_ms, behind_is_minimum }) {
+  if (behind_ms === null) return "–";
+  return behind_is_minimum ? `> ${duration(behind_ms)}` : duration(behind_ms);
 }
 
 function rebalanceText(rebalance, now_ms) {

@@ -57,6 +57,7 @@ fn partition(partition: &GroupPartition) -> Value {
         "log_end_offset": partition.log_end_offset,
         "lag": partition.lag,
         "lag_seconds": partition.lag_time.as_ref().map(Duration::as_secs_f64),
+        "lag_seconds_is_minimum": partition.lag_time_is_minimum,
         "metadata": partition.metadata,
         "commit_timestamp_ms": partition.commit_timestamp_ms,
         "member_id": partition.member_id,

@@ -81,7 +81,11 @@ fn lag(partitions: &[GroupPartition]) -> String {
     };
     let times = partitions.iter().filter_map(|partition| partition.lag_time);
     if let Some(longest) = times.max().filter(|time| *time > Duration::ZERO) {
-        line.push_str(&format!(", at most {} behind", duration(longest)));
+        let is_minimum = partitions
+            .iter()
+            .any(|partition| partition.lag_time_is_minimum);
+        let bound = if is_minimum { "more than" } else { "at most" };
+        line.push_str(&format!(", {bound} {} behind", duration(longest)));
     }
     let unknown = partitions
         .iter()
@@ -128,9 +132,17 @@ fn partition_row(partition: &GroupPartition, group: &GroupDescription) -> Vec<St
         number(partition.committed_offset, "none"),
         number(partition.log_end_offset, "?"),
         lag.map_or_else(|| "?".to_owned(), count),
-        partition.lag_time.map_or_else(|| "?".to_owned(), duration),
+        behind(partition),
         holder.unwrap_or("none").to_owned(),
     ]
+}
+
+fn behind(partition: &GroupPartition) -> String {
+    match partition.lag_time {
+        None => "?".to_owned(),
+        Some(time) if partition.lag_time_is_minimum => format!("> {}", duration(time)),
+        Some(time) => duration(time),
+    }
 }
 
 /// Sorted partitions, topic by topic, in ranges: `flights 0-2, 5; weather 0`.
