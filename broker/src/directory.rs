@@ -5,6 +5,7 @@
 //!   .lock            held while a daemon runs; says which
 //!   identity         format version, cluster id, node id, directory id; written last, makes it ours
 //!   metadata/        the metadata log
+//!   metadata-witness how far that was committed
 //!   <topic>-<n>/     partitions
 //! ```
 //!
@@ -21,6 +22,7 @@ use bytes::{Buf, BufMut};
 use millstream_log::{
     frame::{BESIDE_SUFFIX, FrameError, FrameKind, LoadError},
     io::{LockGuard, LogIo, OpenMode},
+    layout::METADATA_WITNESS,
 };
 use millstream_proto::{BrokerId, TopicId};
 
@@ -35,7 +37,7 @@ const IDENTITY: &str = "identity";
 pub const METADATA: &str = "metadata";
 
 /// What may stand in a directory that is still to become a data directory.
-const HARMLESS: &[&str] = &[LOCK, METADATA, "lost+found"];
+const HARMLESS: &[&str] = &[LOCK, METADATA, METADATA_WITNESS, "lost+found"];
 
 const KIND: FrameKind = FrameKind {
     id: 100,

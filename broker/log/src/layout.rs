@@ -33,6 +33,9 @@ pub const RECOVERY_POINTS: &str = "recovery-points";
 /// Marker of a clean shutdown, framed; beside the partitions' directories.
 pub const CLEAN_SHUTDOWN: &str = "clean-shutdown";
 
+/// How far the metadata log was committed; beside the metadata directory.
+pub const METADATA_WITNESS: &str = "metadata-witness";
+
 /// Suffix of a file that is on its way out; removed at the next start where a crash left it.
 pub const DELETED_SUFFIX: &str = ".deleted";
 

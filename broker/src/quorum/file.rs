@@ -15,7 +15,10 @@ use std::{
 };
 
 use bytes::{Buf, BufMut};
-use millstream_log::io::{LogIo, OpenMode};
+use millstream_log::{
+    frame::LoadError,
+    io::{LogIo, OpenMode},
+};
 
 use super::{frame::FrameError, wire::WireError};
 
@@ -108,6 +111,19 @@ pub enum OpenError {
         /// Its version.
         found: u16,
     },
+    /// Committed records are gone.
+    #[error("metadata log {path} ends at index {found}, it was committed up to {committed}", path = path.display())]
+    Lost {
+        /// The directory.
+        path: PathBuf,
+        /// Index of the last record that is there.
+        found: u64,
+        /// Index of the last one that was committed.
+        committed: u64,
+    },
+    /// What says how far the log was committed says nothing any more.
+    #[error(transparent)]
+    Witness(LoadError),
     /// A file that must be there is not.
     #[error("metadata directory {path} misses the records from index {index} on", path = path.display())]
     Missing {
@@ -229,9 +245,15 @@ pub(super) struct Listing {
 /// Lists a metadata directory; other files in it are left alone.
 ///
 /// # Errors
-/// Whatever the system says.
+/// [`OpenError::Missing`] where the directory itself is, whatever the system says.
 pub(super) fn list(io: &dyn LogIo, dir: &Path) -> Result<Listing, OpenError> {
-    let entries = io.list_dir(dir).map_err(OpenError::io("list", dir))?;
+    let entries = io.list_dir(dir).map_err(|error| match error.kind() {
+        io::ErrorKind::NotFound => OpenError::Missing {
+            path: dir.to_path_buf(),
+            index: 1,
+        },
+        _ => OpenError::io("list", dir)(error),
+    })?;
     let mut listing = Listing::default();
     for entry in entries.into_iter().filter(|entry| !entry.is_dir) {
         let name = entry.name.to_string_lossy();

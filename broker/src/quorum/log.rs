@@ -3,8 +3,9 @@
 //! Synchronous; [`super::local`] runs it on a thread of its own. Invariants:
 //!
 //! - indexes of frames are consecutive over all files; a file's name is its first index;
-//! - one append is one frame, one write, one sync: what is before the end of the last sync is
-//!   committed and never cut, what is after it was never acknowledged;
+//! - one append is one frame, one write, one sync, then one write and sync of the witness beside the
+//!   directory: what the witness has seen is committed and never cut, what is after it was never
+//!   acknowledged;
 //! - a log file is removed only once a snapshot that covers it is durable;
 //! - after a failed write or sync nothing is written any more: what is on disk is not known.
 
@@ -14,7 +15,10 @@ use std::{
     sync::Arc,
 };
 
-use millstream_log::io::{LogFile, LogIo, OpenMode};
+use millstream_log::{
+    io::{LogFile, LogIo, OpenMode},
+    metadata_witness::MetadataWitness,
+};
 
 use super::{
     entry::{self, Entry},
@@ -47,6 +51,7 @@ pub struct MetadataLog {
     dir: PathBuf,
     options: MetadataLogOptions,
     file: Arc<dyn LogFile>,
+    witness: MetadataWitness,
     first_index: u64,
     next_index: u64,
     end: u64,
@@ -107,8 +112,8 @@ impl MetadataLog {
         io.create_dir_all(dir)
             .map_err(OpenError::io("create", dir))?;
         create_file(io, dir, 1)?;
-        let parent = dir.parent().unwrap_or(dir);
-        io.sync_dir(parent).map_err(OpenError::io("sync", parent))
+        let parent = parent(dir);
+        MetadataWitness::create(io, parent, 0).map_err(OpenError::io("create a witness in", parent))
     }
 
     /// Whether the directory holds a metadata log to which something was ever written.
@@ -116,11 +121,13 @@ impl MetadataLog {
     /// # Errors
     /// Whatever the system says.
     pub fn holds_records(io: &dyn LogIo, dir: &Path) -> Result<bool, OpenError> {
-        let is_missing = |error: &io::Error| error.kind() == io::ErrorKind::NotFound;
-        if io.metadata(dir).as_ref().is_err_and(is_missing) {
-            return Ok(false);
+        if committed(io, dir)? > 0 {
+            return Ok(true);
         }
-        let listing = file::list(io, dir)?;
+        let listing = match file::list(io, dir) {
+            Err(OpenError::Missing { .. }) => return Ok(false),
+            listing => listing?,
+        };
         for index in &listing.logs {
             let path = FileKind::Log.path(dir, *index);
             let found = io.metadata(&path).map_err(OpenError::io("read", &path))?;
@@ -135,7 +142,7 @@ impl MetadataLog {
     ///
     /// # Errors
     /// [`OpenError::Corrupt`] where committed bytes have changed, [`OpenError::Missing`] where files
-    /// are gone, [`OpenError::Newer`] where a newer build wrote, whatever the system says. Nothing
+    /// are gone, [`OpenError::Lost`] where the last records are, [`OpenError::Newer`] where a newer build wrote, whatever the system says. Nothing
     /// was changed on disk then.
     pub fn open(
         io: Arc<dyn LogIo>,
@@ -144,6 +151,7 @@ impl MetadataLog {
     ) -> Result<(Self, Opened), OpenError> {
         let listing = file::list(&*io, dir)?;
         let replay = Replay::run(&*io, dir, &listing)?;
+        replay.check_committed(dir, committed(&*io, dir)?)?;
         let next_index = replay.image.index() + 1;
         let (first_index, end, file) = match replay.last {
             Some((first_index, end)) => {
@@ -155,11 +163,14 @@ impl MetadataLog {
                 (next_index, file::HEADER_BYTES as u64, file)
             }
         };
+        let witness = MetadataWitness::open(&*io, parent(dir), replay.image.index())
+            .map_err(OpenError::io("open the witness of", dir))?;
         let log = Self {
             io,
             dir: dir.to_path_buf(),
             options,
             file,
+            witness,
             first_index,
             next_index,
             end,
@@ -219,9 +230,12 @@ impl MetadataLog {
             .write_all_at(&[IoSlice::new(&bytes)], self.end)
             .and_then(|()| self.file.sync_data());
         if let Err(error) = written {
-            return Err(self.fail(&error));
+            return Err(self.fail(self.file.path().to_path_buf(), &error));
         }
         let index = self.next_index;
+        if let Err(error) = self.witness.attest(index) {
+            return Err(self.fail(self.witness.path().to_path_buf(), &error));
+        }
         self.end += bytes.len() as u64;
         self.next_index += 1;
         Ok(index)
@@ -285,7 +299,7 @@ impl MetadataLog {
             _ => self.io.sync_dir(&self.dir),
         };
         if removed.is_err() {
-            self.fail(reason);
+            self.fail(path, reason);
         }
     }
 
@@ -313,13 +327,13 @@ impl MetadataLog {
             // Such a file system says that it is full when it is written to.
             Err(error) if error.kind() == io::ErrorKind::Unsupported => Ok(()),
             Err(error) if error.kind() == io::ErrorKind::StorageFull => Err(AppendError::DiskFull),
-            Err(error) => Err(self.fail(&error)),
+            Err(error) => Err(self.fail(self.file.path().to_path_buf(), &error)),
         }
     }
 
-    fn fail(&mut self, error: &io::Error) -> AppendError {
+    fn fail(&mut self, path: PathBuf, error: &io::Error) -> AppendError {
         let failure = |in_flight| AppendError::Failed {
-            path: self.file.path().to_path_buf(),
+            path: path.clone(),
             kind: error.kind(),
             reason: error.to_string().into(),
             in_flight,
@@ -345,6 +359,23 @@ impl MetadataLog {
         let paths = snapshots.chain(logs).chain(listing.temporary.clone());
         paths.for_each(|path| drop(self.io.remove_file(&path)));
     }
+}
+
+/// The data directory: the witness stands beside the metadata directory.
+fn parent(dir: &Path) -> &Path {
+    dir.parent().unwrap_or(dir)
+}
+
+/// Up to where the log was committed; 0 where nothing says.
+fn committed(io: &dyn LogIo, dir: &Path) -> Result<u64, OpenError> {
+    let testimony = MetadataWitness::load(io, parent(dir)).map_err(OpenError::Witness)?;
+    let Some(testimony) = testimony else {
+        return Ok(0);
+    };
+    if let Some(error) = testimony.damage {
+        tracing::warn!(%error, "half of the metadata witness is torn or damaged, the other half is believed");
+    }
+    Ok(testimony.index)
 }
 
 /// Creates an empty log file durably; a file of that name has never held a frame.
@@ -408,6 +439,18 @@ impl Replay {
             replay.file(io, dir, *first_index, is_last)?;
         }
         Ok(replay)
+    }
+
+    /// What somebody was told of must be there.
+    fn check_committed(&self, dir: &Path, committed: u64) -> Result<(), OpenError> {
+        if self.image.index() >= committed {
+            return Ok(());
+        }
+        Err(OpenError::Lost {
+            path: dir.to_path_buf(),
+            found: self.image.index(),
+            committed,
+        })
     }
 
     fn missing(&self, dir: &Path) -> OpenError {

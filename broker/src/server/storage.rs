@@ -2,7 +2,7 @@
 
 use std::{path::Path, sync::Arc};
 
-use millstream_log::io::LogIo;
+use millstream_log::{frame::LoadError, io::LogIo};
 use millstream_proto::BrokerId;
 
 use crate::{
@@ -116,6 +116,13 @@ fn refusal(error: &OpenError) -> Refusal {
     let hint = match error {
         OpenError::Newer { .. } | OpenError::NewerFile { .. } => {
             "start the newer millstreamd that wrote it"
+        }
+        OpenError::Lost { .. } => {
+            "restore the metadata directory from a backup, nothing was changed; to go on with an older one, \
+             remove metadata-witness beside it: partitions that it does not name go to quarantine"
+        }
+        OpenError::Witness(LoadError::Corrupt { .. }) => {
+            "restore the file from a backup, or remove it if the metadata directory lacks nothing"
         }
         OpenError::Corrupt { .. } | OpenError::Missing { .. } => {
             "restore the metadata directory from a backup; no partition's data was touched"
