@@ -19,13 +19,15 @@ use millstream_log::{
     io::{LogFile, LogIo, OpenMode},
     metadata_witness::MetadataWitness,
 };
+use millstream_proto::metadata_record::{
+    Entry, FileKind, FileStart, MetadataRecord, entry,
+    file::HEADER_BYTES,
+    frame::{self, Diagnosis},
+};
 
 use super::{
-    entry::{self, Entry},
-    file::{self, FileKind, Header, Listing, OpenError},
-    frame::{self, Diagnosis},
+    file::{self, Listing, OpenError},
     image::MetadataImage,
-    records::MetadataRecord,
     snapshot,
 };
 
@@ -129,9 +131,9 @@ impl MetadataLog {
             listing => listing?,
         };
         for index in &listing.logs {
-            let path = FileKind::Log.path(dir, *index);
+            let path = file::path(FileKind::Log, dir, *index);
             let found = io.metadata(&path).map_err(OpenError::io("read", &path))?;
-            if found.len > file::HEADER_BYTES as u64 {
+            if found.len > HEADER_BYTES as u64 {
                 return Ok(true);
             }
         }
@@ -156,11 +158,11 @@ impl MetadataLog {
         let (first_index, end, file) = match replay.last {
             Some((first_index, end)) => {
                 let file = cut(&*io, dir, first_index, end)?;
-                (first_index, end.max(file::HEADER_BYTES as u64), file)
+                (first_index, end.max(HEADER_BYTES as u64), file)
             }
             None => {
                 let file = create_file(&*io, dir, next_index)?;
-                (next_index, file::HEADER_BYTES as u64, file)
+                (next_index, HEADER_BYTES as u64, file)
             }
         };
         let witness = MetadataWitness::open(&*io, parent(dir), replay.image.index())
@@ -258,7 +260,7 @@ impl MetadataLog {
             .map_err(|found| io::Error::other(format!("{found} bytes fit in no frame")))?;
         let stored = snapshot::store(&*self.io, &self.dir, image.index(), &bytes);
         if let Err(error) = stored {
-            let path = FileKind::Snapshot.path(&self.dir, image.index());
+            let path = file::path(FileKind::Snapshot, &self.dir, image.index());
             // The old log goes on; what is left of the attempt is overwritten by the next one.
             let _ = self.io.remove_file(&path.with_extension("snapshot.tmp"));
             return Err(error);
@@ -285,7 +287,7 @@ impl MetadataLog {
         let _ = self.file.set_len(self.end);
         self.file = file;
         self.first_index = self.next_index;
-        self.end = file::HEADER_BYTES as u64;
+        self.end = HEADER_BYTES as u64;
         self.allocated = 0;
         Ok(())
     }
@@ -293,7 +295,7 @@ impl MetadataLog {
     /// After the next file could not be begun: the present one goes on only once that is gone for good.
     /// A start takes the file of the highest index for the log's end.
     fn remove_next_file(&mut self, reason: &io::Error) {
-        let path = FileKind::Log.path(&self.dir, self.next_index);
+        let path = file::path(FileKind::Log, &self.dir, self.next_index);
         let removed = match self.io.remove_file(&path) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
             _ => self.io.sync_dir(&self.dir),
@@ -350,11 +352,11 @@ impl MetadataLog {
             return;
         };
         let older = listing.snapshots.iter().filter(|s| **s < snapshot);
-        let snapshots = older.map(|s| FileKind::Snapshot.path(&self.dir, *s));
+        let snapshots = older.map(|s| file::path(FileKind::Snapshot, &self.dir, *s));
         let logs = listing.logs.iter().enumerate().filter_map(|(at, _)| {
             let next = *listing.logs.get(at + 1)?;
             let first = *listing.logs.get(at)?;
-            (next <= snapshot + 1).then(|| FileKind::Log.path(&self.dir, first))
+            (next <= snapshot + 1).then(|| file::path(FileKind::Log, &self.dir, first))
         });
         let paths = snapshots.chain(logs).chain(listing.temporary.clone());
         paths.for_each(|path| drop(self.io.remove_file(&path)));
@@ -384,7 +386,7 @@ fn create_file(
     dir: &Path,
     first_index: u64,
 ) -> Result<Arc<dyn LogFile>, OpenError> {
-    let path = FileKind::Log.path(dir, first_index);
+    let path = file::path(FileKind::Log, dir, first_index);
     let create = || {
         let file = io.open(&path, OpenMode::Create)?;
         file.set_len(0)?;
@@ -403,10 +405,10 @@ fn cut(
     first_index: u64,
     end: u64,
 ) -> Result<Arc<dyn LogFile>, OpenError> {
-    if end < file::HEADER_BYTES as u64 {
+    if end < HEADER_BYTES as u64 {
         return create_file(io, dir, first_index);
     }
-    let path = FileKind::Log.path(dir, first_index);
+    let path = file::path(FileKind::Log, dir, first_index);
     let open = || {
         let file = io.open(&path, OpenMode::Write)?;
         // Also releases blocks that were reserved, which would read as zeros.
@@ -467,9 +469,9 @@ impl Replay {
         first_index: u64,
         is_last: bool,
     ) -> Result<(), OpenError> {
-        let path = FileKind::Log.path(dir, first_index);
+        let path = file::path(FileKind::Log, dir, first_index);
         let bytes = file::read(io, &path)?;
-        if file::check_header(&path, FileKind::Log, &bytes)? == Header::Unwritten {
+        if file::check_header(&path, FileKind::Log, &bytes)? == FileStart::Unwritten {
             if is_last && first_index == self.image.index() + 1 {
                 self.last = Some((first_index, 0));
                 return Ok(());
@@ -492,7 +494,7 @@ impl Replay {
         bytes: &[u8],
         is_last: bool,
     ) -> Result<usize, OpenError> {
-        let mut position = file::HEADER_BYTES;
+        let mut position = HEADER_BYTES;
         let mut index = first_index;
         while let Some(rest) = bytes.get(position..).filter(|rest| !rest.is_empty()) {
             let (frame, size) = match frame::decode(rest) {

@@ -10,7 +10,10 @@ use std::{
 };
 
 use millstream_log::io::{Action, FaultIo, LogIo, MemoryIo, OpenMode, Operation, Rule, When};
-use millstream_proto::{BrokerId, LeaderEpoch, PartitionIndex, ProducerId, TopicId, TopicName};
+use millstream_proto::{
+    BrokerId, LeaderEpoch, PartitionIndex, ProducerId, TopicId, TopicName,
+    metadata_record::{FileKind, Frame},
+};
 use proptest::prelude::*;
 
 use super::*;
@@ -256,9 +259,9 @@ fn missing_files_are_refused() {
 #[test]
 fn a_record_of_a_newer_version_is_refused_by_name() {
     let io = memory();
-    let path = file::FileKind::Log.path(Path::new(DIR), 1);
+    let path = file::path(FileKind::Log, Path::new(DIR), 1);
     let mut bytes = io.contents(&path).expect("memory");
-    let frame = frame::Frame {
+    let frame = Frame {
         index: 1,
         term: 1,
         kind: 16,

@@ -26,7 +26,7 @@ fn contents(io: &MemoryIo, dir: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
 fn last_file(io: &MemoryIo) -> PathBuf {
     let listing = file::list(io, Path::new(DIR)).expect("memory");
     let first_index = listing.logs.last().expect("a log");
-    file::FileKind::Log.path(Path::new(DIR), *first_index)
+    file::path(FileKind::Log, Path::new(DIR), *first_index)
 }
 
 fn refused_unchanged(io: &MemoryIo) -> OpenError {
