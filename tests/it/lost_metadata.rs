@@ -10,7 +10,7 @@ use std::{
 use anyhow::{Context as _, Result, ensure};
 use millstream_tests::{
     Daemon, DaemonOptions, Native, daemon_path,
-    numbered::{Numbered, copy_directory},
+    numbered::{Numbered, copy_directory, verify},
 };
 
 const TOPIC: &str = "kept";
@@ -111,6 +111,8 @@ async fn lost_metadata_is_refused_until_it_is_back() -> Result<()> {
             lose(&damaged).context(what.clone())?;
             let mut daemon = DaemonOptions::default().data_dir(&damaged).prepare()?;
             refused(&daemon, &what)?;
+            let (code, text) = verify(&daemon, &damaged)?;
+            ensure!(code == Some(1), "{what} is not reported: {code:?} {text}");
             fs::create_dir_all(damaged.join("metadata"))?;
             fs::copy(good.join(LOG), damaged.join(LOG))?;
             daemon.restart().context(what.clone())?;
