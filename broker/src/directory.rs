@@ -5,6 +5,7 @@
 //!   .lock            held while a daemon runs; says which
 //!   identity         format version, cluster id, node id, directory id; written last, makes it ours
 //!   metadata/        the metadata log
+//!   metadata-witness how far that was committed
 //!   <topic>-<n>/     partitions
 //! ```
 //!
@@ -21,6 +22,7 @@ use bytes::{Buf, BufMut};
 use millstream_log::{
     frame::{BESIDE_SUFFIX, FrameError, FrameKind, LoadError},
     io::{LockGuard, LogIo, OpenMode},
+    layout::{IDENTITY, METADATA, METADATA_WITNESS},
 };
 use millstream_proto::{BrokerId, TopicId};
 
@@ -30,12 +32,9 @@ use crate::error::Refusal;
 const FORMAT: u32 = 1;
 
 const LOCK: &str = ".lock";
-const IDENTITY: &str = "identity";
-/// Directory of the metadata log.
-pub const METADATA: &str = "metadata";
 
 /// What may stand in a directory that is still to become a data directory.
-const HARMLESS: &[&str] = &[LOCK, METADATA, "lost+found"];
+const HARMLESS: &[&str] = &[LOCK, METADATA, METADATA_WITNESS, "lost+found"];
 
 const KIND: FrameKind = FrameKind {
     id: 100,
@@ -109,6 +108,22 @@ pub struct Directory {
 }
 
 impl Directory {
+    /// Takes the lock of a directory that a daemon has used before, and creates nothing: `None` where
+    /// there is no lock yet. `holder` tells others who has it.
+    ///
+    /// # Errors
+    /// Another daemon has it, or the system refuses.
+    pub fn lock_used(
+        io: &Arc<dyn LogIo>,
+        path: &Path,
+        holder: &str,
+    ) -> Result<Option<Self>, Refusal> {
+        match io.metadata(&path.join(LOCK)) {
+            Ok(_) => Self::lock(Arc::clone(io), path, holder).map(Some),
+            Err(_) => Ok(None),
+        }
+    }
+
     /// Creates the directory when it is missing, and takes its lock; `holder` tells others who has it.
     ///
     /// # Errors

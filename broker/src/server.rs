@@ -1,11 +1,12 @@
 //! The daemon's life: start, serve, stop.
 //!
 //! ```text
-//!   lock directory ─► metadata log ─► bind ─► register ─► partitions ─► listeners ─► ready
+//!   lock directory ─► bind ─► metadata log ─► register ─► partitions ─► listeners ─► ready
 //!   SIGTERM ─► refuse new work ─► streams end ─► flush, close partitions ─► marker ─► exit 0
 //! ```
 //!
-//! Everything up to `bind` may refuse with two lines and leaves nothing behind but the directory.
+//! Everything up to the metadata log may refuse with two lines. A port that is busy is found before a
+//! directory is created, and nothing in one is changed before all of it can be read.
 //! A second signal exits at once.
 
 mod bind;

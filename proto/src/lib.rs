@@ -1,5 +1,5 @@
-//! What crosses a wire or a disk: identifiers, offsets, error codes, record batches, records of groups,
-//! gRPC messages.
+//! What crosses a wire or a disk: identifiers, offsets, error codes, record batches, records of groups
+//! and of the metadata log, gRPC messages.
 //!
 //! No runtime and no input or output here: everything is a function of bytes.
 
@@ -8,6 +8,8 @@ pub mod group_record;
 #[cfg(feature = "grpc")]
 pub mod grpc;
 pub mod ids;
+#[cfg(feature = "metadata")]
+pub mod metadata_record;
 pub mod offset;
 pub mod record;
 

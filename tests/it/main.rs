@@ -23,6 +23,7 @@ mod kafka_hostile;
 mod kafka_tools;
 mod kill_loop;
 mod lifecycle;
+mod lost_metadata;
 mod map_faults;
 mod metrics;
 mod packaging;

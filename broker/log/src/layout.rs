@@ -28,10 +28,17 @@ pub const MANIFEST: &str = "manifest";
 pub const LOG_START: &str = "log-start";
 /// Marker of a failed flush, framed.
 pub const FLUSH_FAILURE: &str = "flush-failure";
+/// Who a data directory belongs to, framed; beside the partitions' directories.
+pub const IDENTITY: &str = "identity";
+/// Directory of the metadata log; beside the partitions' directories.
+pub const METADATA: &str = "metadata";
 /// Recovery points of a data directory, framed; beside the partitions' directories.
 pub const RECOVERY_POINTS: &str = "recovery-points";
 /// Marker of a clean shutdown, framed; beside the partitions' directories.
 pub const CLEAN_SHUTDOWN: &str = "clean-shutdown";
+
+/// How far the metadata log was committed; beside the metadata directory.
+pub const METADATA_WITNESS: &str = "metadata-witness";
 
 /// Suffix of a file that is on its way out; removed at the next start where a crash left it.
 pub const DELETED_SUFFIX: &str = ".deleted";

@@ -24,6 +24,7 @@ pub mod identity;
 pub mod index;
 pub mod log_start;
 pub mod manifest;
+pub mod metadata_witness;
 pub mod producer;
 pub mod recovery;
 pub mod recovery_point;

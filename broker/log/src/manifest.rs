@@ -190,6 +190,11 @@ impl Manifest {
         self.cuts.get(&base_offset).copied()
     }
 
+    /// Where truncations ended segments, in bytes, in order of base offset.
+    pub fn cuts(&self) -> impl Iterator<Item = (Offset, u64)> + '_ {
+        self.cuts.iter().map(|(base, size)| (*base, *size))
+    }
+
     /// Notes where a truncation ends a segment.
     pub fn set_cut(&mut self, base_offset: Offset, size_bytes: u64) {
         self.cuts.insert(base_offset, size_bytes);

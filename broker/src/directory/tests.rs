@@ -70,6 +70,19 @@ fn a_lock_is_refused_with_its_holder_and_free_again_when_dropped() {
 }
 
 #[test]
+fn only_a_directory_that_was_used_is_locked_before_anything_is_created() {
+    let io = MemoryIo::new();
+    let shared: Arc<dyn LogIo> = Arc::new(io.clone());
+    let lock_used = || Directory::lock_used(&shared, Path::new(PATH), "pid 18");
+    assert!(lock_used().expect("free").is_none());
+    assert!(io.metadata(Path::new(PATH)).is_err(), "nothing was created");
+    let held = lock(&io).expect("free");
+    assert!(refusal(lock_used()).contains("pid 17"));
+    drop(held);
+    assert!(lock_used().expect("free").is_some());
+}
+
+#[test]
 fn a_file_is_no_directory() {
     let io = MemoryIo::new();
     write(&io, PATH, b"");

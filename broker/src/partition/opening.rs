@@ -34,7 +34,7 @@ pub struct OpenReport {
     pub created: usize,
     /// Directories that were moved to quarantine.
     pub quarantined: usize,
-    /// Bytes that recovery read.
+    /// Bytes of the batches that recovery read whole.
     pub scanned_bytes: u64,
     /// Bytes that recovery cut off.
     pub truncated_bytes: u64,

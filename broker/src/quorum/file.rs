@@ -1,70 +1,20 @@
-//! Files of the metadata directory: their names, their header, and how they are read whole.
-//!
-//! ```text
-//! metadata/
-//!   00000000000000000001.log        frames from index 1 on
-//!   00000000000000004711.snapshot   everything up to index 4711
-//!   00000000000000004712.log        frames after that snapshot
-//!
-//! header:  | "MILLMETA" | version u16 | kind u16 (1 log, 2 snapshot) | CRC-32 of those u32 |
-//! ```
+//! Files of the metadata directory: which there are, how they are read whole, and why they cannot be.
 
 use std::{
     io,
     path::{Path, PathBuf},
 };
 
-use bytes::{Buf, BufMut};
-use millstream_log::io::{LogIo, OpenMode};
+use millstream_log::{
+    frame::LoadError,
+    io::{LogIo, OpenMode},
+};
+use millstream_proto::metadata_record::{
+    FileKind, FileStart, FrameError, HeaderError, WireError, file::VERSION,
+};
 
-use super::{frame::FrameError, wire::WireError};
-
-/// Bytes before the first frame.
-pub(super) const HEADER_BYTES: usize = 16;
-
-/// Newest file version that this build reads, and the one it writes.
-const VERSION: u16 = 1;
-
-const MAGIC: &[u8; 8] = b"MILLMETA";
-
-/// What a file holds.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum FileKind {
-    Log,
-    Snapshot,
-}
-
-impl FileKind {
-    const fn number(self) -> u16 {
-        match self {
-            Self::Log => 1,
-            Self::Snapshot => 2,
-        }
-    }
-
-    const fn extension(self) -> &'static str {
-        match self {
-            Self::Log => "log",
-            Self::Snapshot => "snapshot",
-        }
-    }
-
-    /// Path of the file that begins at (log) or holds everything up to (snapshot) `index`.
-    pub(super) fn path(self, dir: &Path, index: u64) -> PathBuf {
-        dir.join(format!("{index:020}.{}", self.extension()))
-    }
-
-    /// The header of such a file.
-    pub(super) fn header(self) -> Vec<u8> {
-        let mut bytes = Vec::with_capacity(HEADER_BYTES);
-        bytes.put_slice(MAGIC);
-        bytes.put_u16(VERSION);
-        bytes.put_u16(self.number());
-        let checksum = crc32fast::hash(&bytes);
-        bytes.put_u32(checksum);
-        bytes
-    }
-}
+/// End of the name of a snapshot until it is whole.
+const TEMPORARY_SUFFIX: &str = ".tmp";
 
 /// Why the metadata log cannot be opened. No data is deleted on account of any of these.
 #[derive(Debug, thiserror::Error)]
@@ -108,6 +58,19 @@ pub enum OpenError {
         /// Its version.
         found: u16,
     },
+    /// Committed records are gone.
+    #[error("metadata log {path} ends at index {found}, it was committed up to {committed}", path = path.display())]
+    Lost {
+        /// The directory.
+        path: PathBuf,
+        /// Index of the last record that is there.
+        found: u64,
+        /// Index of the last one that was committed.
+        committed: u64,
+    },
+    /// What says how far the log was committed says nothing any more.
+    #[error(transparent)]
+    Witness(LoadError),
     /// A file that must be there is not.
     #[error("metadata directory {path} misses the records from index {index} on", path = path.display())]
     Missing {
@@ -153,51 +116,27 @@ impl OpenError {
     }
 }
 
-/// What the start of a file says.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Header {
-    Whole,
-    /// The file was created and its header never written: no frame was.
-    Unwritten,
+/// Path of the file that begins at (log) or holds everything up to (snapshot) `index`.
+pub(super) fn path(kind: FileKind, dir: &Path, index: u64) -> PathBuf {
+    dir.join(kind.name(index))
 }
 
 /// Checks the header of a file.
 ///
 /// # Errors
 /// Another file, another kind, a newer version.
-pub(super) fn check_header(path: &Path, kind: FileKind, bytes: &[u8]) -> Result<Header, OpenError> {
-    let is_blank = bytes.iter().all(|byte| *byte == 0);
-    if bytes.len() < HEADER_BYTES || (is_blank && bytes.len() == HEADER_BYTES) {
-        return Ok(Header::Unwritten);
-    }
-    let (mut header, _) = bytes
-        .split_at_checked(HEADER_BYTES)
-        .ok_or_else(|| OpenError::corrupt(path, 0, "header is cut off"))?;
-    let expected = crc32fast::hash(header.get(..HEADER_BYTES - 4).unwrap_or_default());
-    let magic = header.split_off(..MAGIC.len()).unwrap_or_default();
-    let (version, number, stored) = (header.get_u16(), header.get_u16(), header.get_u32());
-    if magic != MAGIC {
-        return Err(OpenError::corrupt(
-            path,
-            0,
-            "header does not start with MILLMETA",
-        ));
-    }
-    if stored != expected {
-        let reason = format!("header has CRC-32 {stored:#010x}, its bytes have {expected:#010x}");
-        return Err(OpenError::corrupt(path, 0, reason));
-    }
-    if version > VERSION {
-        return Err(OpenError::NewerFile {
+pub(super) fn check_header(
+    path: &Path,
+    kind: FileKind,
+    bytes: &[u8],
+) -> Result<FileStart, OpenError> {
+    kind.check_header(bytes).map_err(|error| match error {
+        HeaderError::Newer { found } => OpenError::NewerFile {
             path: path.to_path_buf(),
-            found: version,
-        });
-    }
-    if number != kind.number() {
-        let reason = format!("header has kind {number}, expected {}", kind.number());
-        return Err(OpenError::corrupt(path, 0, reason));
-    }
-    Ok(Header::Whole)
+            found,
+        },
+        error => OpenError::corrupt(path, 0, error),
+    })
 }
 
 /// Reads a whole file.
@@ -229,20 +168,23 @@ pub(super) struct Listing {
 /// Lists a metadata directory; other files in it are left alone.
 ///
 /// # Errors
-/// Whatever the system says.
+/// [`OpenError::Missing`] where the directory itself is, whatever the system says.
 pub(super) fn list(io: &dyn LogIo, dir: &Path) -> Result<Listing, OpenError> {
-    let entries = io.list_dir(dir).map_err(OpenError::io("list", dir))?;
+    let entries = io.list_dir(dir).map_err(|error| match error.kind() {
+        io::ErrorKind::NotFound => OpenError::Missing {
+            path: dir.to_path_buf(),
+            index: 1,
+        },
+        _ => OpenError::io("list", dir)(error),
+    })?;
     let mut listing = Listing::default();
     for entry in entries.into_iter().filter(|entry| !entry.is_dir) {
         let name = entry.name.to_string_lossy();
-        let Some((stem, extension)) = name.split_once('.') else {
-            continue;
-        };
-        let index = (stem.len() == 20).then(|| stem.parse().ok()).flatten();
-        match (index, extension) {
-            (Some(index), "log") => listing.logs.push(index),
-            (Some(index), "snapshot") => listing.snapshots.push(index),
-            (Some(_), "snapshot.tmp") => listing.temporary.push(dir.join(&entry.name)),
+        let stem = name.strip_suffix(TEMPORARY_SUFFIX);
+        match FileKind::parse(stem.unwrap_or(&name)) {
+            Some((FileKind::Log, index)) if stem.is_none() => listing.logs.push(index),
+            Some((FileKind::Snapshot, index)) if stem.is_none() => listing.snapshots.push(index),
+            Some((FileKind::Snapshot, _)) => listing.temporary.push(dir.join(&entry.name)),
             _ => {}
         }
     }

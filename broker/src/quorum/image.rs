@@ -10,11 +10,10 @@ use std::{
 
 use millstream_proto::{
     BrokerId, LeaderEpoch, PartitionIndex, ProducerId, TopicId, TopicName, TopicPartition,
-};
-
-use super::records::{
-    BrokerRegistered, MetadataRecord, PartitionRegistration, PartitionsAdded, ProducerIdsAllocated,
-    TopicConfigChanged, TopicCreated, TopicDeleted,
+    metadata_record::{
+        BrokerRegistered, MetadataRecord, PartitionRegistration, PartitionsAdded,
+        ProducerIdsAllocated, TopicConfigChanged, TopicCreated, TopicDeleted,
+    },
 };
 
 /// All metadata at one index of the metadata log.

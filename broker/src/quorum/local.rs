@@ -10,15 +10,14 @@ use std::{
 
 use arc_swap::ArcSwap;
 use async_trait::async_trait;
+use millstream_proto::metadata_record::{MetadataRecord, frame::PAYLOAD_BYTES_MAX};
 use tokio::sync::{broadcast, mpsc, oneshot};
 
 use super::{
     Committed, DELTAS_BUFFERED_MAX, MetadataDelta, MetadataQuorum, MetadataSubscription,
     ProposeError,
-    frame::PAYLOAD_BYTES_MAX,
     image::MetadataImage,
     log::{AppendError, MakeRoom, MetadataLog, TERM},
-    records::MetadataRecord,
 };
 
 /// Proposals that share one write at most: bounds the frame and the wait of the first of them.

@@ -3,8 +3,9 @@
 //! Synchronous; [`super::local`] runs it on a thread of its own. Invariants:
 //!
 //! - indexes of frames are consecutive over all files; a file's name is its first index;
-//! - one append is one frame, one write, one sync: what is before the end of the last sync is
-//!   committed and never cut, what is after it was never acknowledged;
+//! - one append is one frame, one write, one sync, then one write and sync of the witness beside the
+//!   directory: what the witness has seen is committed and never cut, what is after it was never
+//!   acknowledged;
 //! - a log file is removed only once a snapshot that covers it is durable;
 //! - after a failed write or sync nothing is written any more: what is on disk is not known.
 
@@ -14,14 +15,19 @@ use std::{
     sync::Arc,
 };
 
-use millstream_log::io::{LogFile, LogIo, OpenMode};
+use millstream_log::{
+    io::{LogFile, LogIo, OpenMode},
+    metadata_witness::MetadataWitness,
+};
+use millstream_proto::metadata_record::{
+    Entry, FileKind, FileStart, MetadataRecord, entry,
+    file::HEADER_BYTES,
+    frame::{self, Diagnosis},
+};
 
 use super::{
-    entry::{self, Entry},
-    file::{self, FileKind, Header, Listing, OpenError},
-    frame::{self, Diagnosis},
+    file::{self, Listing, OpenError},
     image::MetadataImage,
-    records::MetadataRecord,
     snapshot,
 };
 
@@ -47,6 +53,7 @@ pub struct MetadataLog {
     dir: PathBuf,
     options: MetadataLogOptions,
     file: Arc<dyn LogFile>,
+    witness: MetadataWitness,
     first_index: u64,
     next_index: u64,
     end: u64,
@@ -107,8 +114,8 @@ impl MetadataLog {
         io.create_dir_all(dir)
             .map_err(OpenError::io("create", dir))?;
         create_file(io, dir, 1)?;
-        let parent = dir.parent().unwrap_or(dir);
-        io.sync_dir(parent).map_err(OpenError::io("sync", parent))
+        let parent = parent(dir);
+        MetadataWitness::create(io, parent, 0).map_err(OpenError::io("create a witness in", parent))
     }
 
     /// Whether the directory holds a metadata log to which something was ever written.
@@ -116,15 +123,17 @@ impl MetadataLog {
     /// # Errors
     /// Whatever the system says.
     pub fn holds_records(io: &dyn LogIo, dir: &Path) -> Result<bool, OpenError> {
-        let is_missing = |error: &io::Error| error.kind() == io::ErrorKind::NotFound;
-        if io.metadata(dir).as_ref().is_err_and(is_missing) {
-            return Ok(false);
+        if committed(io, dir)? > 0 {
+            return Ok(true);
         }
-        let listing = file::list(io, dir)?;
+        let listing = match file::list(io, dir) {
+            Err(OpenError::Missing { .. }) => return Ok(false),
+            listing => listing?,
+        };
         for index in &listing.logs {
-            let path = FileKind::Log.path(dir, *index);
+            let path = file::path(FileKind::Log, dir, *index);
             let found = io.metadata(&path).map_err(OpenError::io("read", &path))?;
-            if found.len > file::HEADER_BYTES as u64 {
+            if found.len > HEADER_BYTES as u64 {
                 return Ok(true);
             }
         }
@@ -135,7 +144,7 @@ impl MetadataLog {
     ///
     /// # Errors
     /// [`OpenError::Corrupt`] where committed bytes have changed, [`OpenError::Missing`] where files
-    /// are gone, [`OpenError::Newer`] where a newer build wrote, whatever the system says. Nothing
+    /// are gone, [`OpenError::Lost`] where the last records are, [`OpenError::Newer`] where a newer build wrote, whatever the system says. Nothing
     /// was changed on disk then.
     pub fn open(
         io: Arc<dyn LogIo>,
@@ -144,22 +153,26 @@ impl MetadataLog {
     ) -> Result<(Self, Opened), OpenError> {
         let listing = file::list(&*io, dir)?;
         let replay = Replay::run(&*io, dir, &listing)?;
+        replay.check_committed(dir, committed(&*io, dir)?)?;
         let next_index = replay.image.index() + 1;
         let (first_index, end, file) = match replay.last {
             Some((first_index, end)) => {
                 let file = cut(&*io, dir, first_index, end)?;
-                (first_index, end.max(file::HEADER_BYTES as u64), file)
+                (first_index, end.max(HEADER_BYTES as u64), file)
             }
             None => {
                 let file = create_file(&*io, dir, next_index)?;
-                (next_index, file::HEADER_BYTES as u64, file)
+                (next_index, HEADER_BYTES as u64, file)
             }
         };
+        let witness = MetadataWitness::open(&*io, parent(dir), replay.image.index())
+            .map_err(OpenError::io("open the witness of", dir))?;
         let log = Self {
             io,
             dir: dir.to_path_buf(),
             options,
             file,
+            witness,
             first_index,
             next_index,
             end,
@@ -219,9 +232,12 @@ impl MetadataLog {
             .write_all_at(&[IoSlice::new(&bytes)], self.end)
             .and_then(|()| self.file.sync_data());
         if let Err(error) = written {
-            return Err(self.fail(&error));
+            return Err(self.fail(self.file.path().to_path_buf(), &error));
         }
         let index = self.next_index;
+        if let Err(error) = self.witness.attest(index) {
+            return Err(self.fail(self.witness.path().to_path_buf(), &error));
+        }
         self.end += bytes.len() as u64;
         self.next_index += 1;
         Ok(index)
@@ -244,7 +260,7 @@ impl MetadataLog {
             .map_err(|found| io::Error::other(format!("{found} bytes fit in no frame")))?;
         let stored = snapshot::store(&*self.io, &self.dir, image.index(), &bytes);
         if let Err(error) = stored {
-            let path = FileKind::Snapshot.path(&self.dir, image.index());
+            let path = file::path(FileKind::Snapshot, &self.dir, image.index());
             // The old log goes on; what is left of the attempt is overwritten by the next one.
             let _ = self.io.remove_file(&path.with_extension("snapshot.tmp"));
             return Err(error);
@@ -271,7 +287,7 @@ impl MetadataLog {
         let _ = self.file.set_len(self.end);
         self.file = file;
         self.first_index = self.next_index;
-        self.end = file::HEADER_BYTES as u64;
+        self.end = HEADER_BYTES as u64;
         self.allocated = 0;
         Ok(())
     }
@@ -279,13 +295,13 @@ impl MetadataLog {
     /// After the next file could not be begun: the present one goes on only once that is gone for good.
     /// A start takes the file of the highest index for the log's end.
     fn remove_next_file(&mut self, reason: &io::Error) {
-        let path = FileKind::Log.path(&self.dir, self.next_index);
+        let path = file::path(FileKind::Log, &self.dir, self.next_index);
         let removed = match self.io.remove_file(&path) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
             _ => self.io.sync_dir(&self.dir),
         };
         if removed.is_err() {
-            self.fail(reason);
+            self.fail(path, reason);
         }
     }
 
@@ -313,13 +329,13 @@ impl MetadataLog {
             // Such a file system says that it is full when it is written to.
             Err(error) if error.kind() == io::ErrorKind::Unsupported => Ok(()),
             Err(error) if error.kind() == io::ErrorKind::StorageFull => Err(AppendError::DiskFull),
-            Err(error) => Err(self.fail(&error)),
+            Err(error) => Err(self.fail(self.file.path().to_path_buf(), &error)),
         }
     }
 
-    fn fail(&mut self, error: &io::Error) -> AppendError {
+    fn fail(&mut self, path: PathBuf, error: &io::Error) -> AppendError {
         let failure = |in_flight| AppendError::Failed {
-            path: self.file.path().to_path_buf(),
+            path: path.clone(),
             kind: error.kind(),
             reason: error.to_string().into(),
             in_flight,
@@ -336,15 +352,32 @@ impl MetadataLog {
             return;
         };
         let older = listing.snapshots.iter().filter(|s| **s < snapshot);
-        let snapshots = older.map(|s| FileKind::Snapshot.path(&self.dir, *s));
+        let snapshots = older.map(|s| file::path(FileKind::Snapshot, &self.dir, *s));
         let logs = listing.logs.iter().enumerate().filter_map(|(at, _)| {
             let next = *listing.logs.get(at + 1)?;
             let first = *listing.logs.get(at)?;
-            (next <= snapshot + 1).then(|| FileKind::Log.path(&self.dir, first))
+            (next <= snapshot + 1).then(|| file::path(FileKind::Log, &self.dir, first))
         });
         let paths = snapshots.chain(logs).chain(listing.temporary.clone());
         paths.for_each(|path| drop(self.io.remove_file(&path)));
     }
+}
+
+/// The data directory: the witness stands beside the metadata directory.
+fn parent(dir: &Path) -> &Path {
+    dir.parent().unwrap_or(dir)
+}
+
+/// Up to where the log was committed; 0 where nothing says.
+fn committed(io: &dyn LogIo, dir: &Path) -> Result<u64, OpenError> {
+    let testimony = MetadataWitness::load(io, parent(dir)).map_err(OpenError::Witness)?;
+    let Some(testimony) = testimony else {
+        return Ok(0);
+    };
+    if let Some(error) = testimony.damage {
+        tracing::warn!(%error, "half of the metadata witness is torn or damaged, the other half is believed");
+    }
+    Ok(testimony.index)
 }
 
 /// Creates an empty log file durably; a file of that name has never held a frame.
@@ -353,7 +386,7 @@ fn create_file(
     dir: &Path,
     first_index: u64,
 ) -> Result<Arc<dyn LogFile>, OpenError> {
-    let path = FileKind::Log.path(dir, first_index);
+    let path = file::path(FileKind::Log, dir, first_index);
     let create = || {
         let file = io.open(&path, OpenMode::Create)?;
         file.set_len(0)?;
@@ -372,10 +405,10 @@ fn cut(
     first_index: u64,
     end: u64,
 ) -> Result<Arc<dyn LogFile>, OpenError> {
-    if end < file::HEADER_BYTES as u64 {
+    if end < HEADER_BYTES as u64 {
         return create_file(io, dir, first_index);
     }
-    let path = FileKind::Log.path(dir, first_index);
+    let path = file::path(FileKind::Log, dir, first_index);
     let open = || {
         let file = io.open(&path, OpenMode::Write)?;
         // Also releases blocks that were reserved, which would read as zeros.
@@ -410,6 +443,18 @@ impl Replay {
         Ok(replay)
     }
 
+    /// What somebody was told of must be there.
+    fn check_committed(&self, dir: &Path, committed: u64) -> Result<(), OpenError> {
+        if self.image.index() >= committed {
+            return Ok(());
+        }
+        Err(OpenError::Lost {
+            path: dir.to_path_buf(),
+            found: self.image.index(),
+            committed,
+        })
+    }
+
     fn missing(&self, dir: &Path) -> OpenError {
         OpenError::Missing {
             path: dir.to_path_buf(),
@@ -424,9 +469,9 @@ impl Replay {
         first_index: u64,
         is_last: bool,
     ) -> Result<(), OpenError> {
-        let path = FileKind::Log.path(dir, first_index);
+        let path = file::path(FileKind::Log, dir, first_index);
         let bytes = file::read(io, &path)?;
-        if file::check_header(&path, FileKind::Log, &bytes)? == Header::Unwritten {
+        if file::check_header(&path, FileKind::Log, &bytes)? == FileStart::Unwritten {
             if is_last && first_index == self.image.index() + 1 {
                 self.last = Some((first_index, 0));
                 return Ok(());
@@ -449,7 +494,7 @@ impl Replay {
         bytes: &[u8],
         is_last: bool,
     ) -> Result<usize, OpenError> {
-        let mut position = file::HEADER_BYTES;
+        let mut position = HEADER_BYTES;
         let mut index = first_index;
         while let Some(rest) = bytes.get(position..).filter(|rest| !rest.is_empty()) {
             let (frame, size) = match frame::decode(rest) {

@@ -4,15 +4,11 @@
 //! [`MetadataImage`] is what all committed records add up to. Here [`local`] is the driver: one
 //! node, one log. A quorum of several replaces the driver later, not the records.
 
-mod entry;
 mod file;
-mod frame;
 pub mod image;
 pub mod local;
 pub mod log;
-pub mod records;
 mod snapshot;
-mod wire;
 
 use std::{io, path::PathBuf, sync::Arc};
 
@@ -20,15 +16,13 @@ use async_trait::async_trait;
 use tokio::sync::broadcast;
 
 pub use file::OpenError;
-pub use frame::FrameError;
 pub use image::{BrokerImage, ImageError, MetadataImage, PartitionImage, TopicImage};
 pub use local::LocalQuorum;
 pub use log::{MetadataLog, MetadataLogOptions};
-pub use records::{
+pub use millstream_proto::metadata_record::{
     BrokerRegistered, MetadataRecord, PartitionRegistration, PartitionsAdded, ProducerIdsAllocated,
-    TopicConfigChanged, TopicCreated, TopicDeleted,
+    TopicConfigChanged, TopicCreated, TopicDeleted, WireError,
 };
-pub use wire::WireError;
 
 /// Commits metadata records and shows what they add up to.
 #[async_trait]

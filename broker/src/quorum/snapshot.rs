@@ -6,11 +6,12 @@
 use std::path::Path;
 
 use millstream_log::io::{LogIo, OpenMode};
+use millstream_proto::metadata_record::{
+    Entry, FileKind, FileStart, entry, file::HEADER_BYTES, frame,
+};
 
 use super::{
-    entry::{self, Entry},
-    file::{self, FileKind, Header, OpenError},
-    frame,
+    file::{self, OpenError},
     image::MetadataImage,
 };
 
@@ -37,7 +38,7 @@ pub(super) fn encode(image: &MetadataImage) -> Result<Vec<u8>, usize> {
 /// # Errors
 /// Whatever the system says; the snapshots before are as they were.
 pub(super) fn store(io: &dyn LogIo, dir: &Path, index: u64, bytes: &[u8]) -> std::io::Result<()> {
-    let path = FileKind::Snapshot.path(dir, index);
+    let path = file::path(FileKind::Snapshot, dir, index);
     let temporary = path.with_extension("snapshot.tmp");
     let file = io.open(&temporary, OpenMode::Create)?;
     file.set_len(0)?;
@@ -52,9 +53,9 @@ pub(super) fn store(io: &dyn LogIo, dir: &Path, index: u64, bytes: &[u8]) -> std
 /// # Errors
 /// [`OpenError::Corrupt`], [`OpenError::Newer`], whatever the system says.
 pub(super) fn load(io: &dyn LogIo, dir: &Path, index: u64) -> Result<MetadataImage, OpenError> {
-    let path = FileKind::Snapshot.path(dir, index);
+    let path = file::path(FileKind::Snapshot, dir, index);
     let bytes = file::read(io, &path)?;
-    if file::check_header(&path, FileKind::Snapshot, &bytes)? == Header::Unwritten {
+    if file::check_header(&path, FileKind::Snapshot, &bytes)? == FileStart::Unwritten {
         return Err(OpenError::corrupt(&path, 0, "header is missing"));
     }
     decode(&path, index, &bytes)
@@ -62,7 +63,7 @@ pub(super) fn load(io: &dyn LogIo, dir: &Path, index: u64) -> Result<MetadataIma
 
 fn decode(path: &Path, index: u64, bytes: &[u8]) -> Result<MetadataImage, OpenError> {
     let mut image = MetadataImage::default();
-    let mut position = file::HEADER_BYTES;
+    let mut position = HEADER_BYTES;
     let mut count = 0;
     loop {
         let rest = bytes.get(position..).unwrap_or_default();

@@ -2,11 +2,18 @@
 
 mod cut_io;
 mod driver;
+mod lost;
 
-use std::{path::Path, sync::Arc};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use millstream_log::io::{Action, FaultIo, LogIo, MemoryIo, OpenMode, Operation, Rule, When};
-use millstream_proto::{BrokerId, LeaderEpoch, PartitionIndex, ProducerId, TopicId, TopicName};
+use millstream_proto::{
+    BrokerId, LeaderEpoch, PartitionIndex, ProducerId, TopicId, TopicName,
+    metadata_record::{FileKind, Frame},
+};
 use proptest::prelude::*;
 
 use super::*;
@@ -215,8 +222,14 @@ fn a_last_write_cut_at_any_byte_is_cut_off_whole() {
     let (io, image) = filled();
     let (mut log, _) = open(io.clone(), LARGE).expect("whole");
     let start = usize::try_from(log.size_bytes()).expect("small");
+    let witness = Path::new("/data/metadata-witness");
+    let before = io.contents(witness).expect("memory");
     log.append(&[topic("last-of-all", 255, 30)], &no_room)
         .expect("room");
+    // The write was cut: nobody was told of it.
+    let file = io.open(witness, OpenMode::Write).expect("memory");
+    file.write_all_at(&[io::IoSlice::new(&before)], 0)
+        .expect("memory");
     let end = usize::try_from(log.size_bytes()).expect("small");
     let path = log.path().to_path_buf();
     for length in start..end {
@@ -246,9 +259,9 @@ fn missing_files_are_refused() {
 #[test]
 fn a_record_of_a_newer_version_is_refused_by_name() {
     let io = memory();
-    let path = file::FileKind::Log.path(Path::new(DIR), 1);
+    let path = file::path(FileKind::Log, Path::new(DIR), 1);
     let mut bytes = io.contents(&path).expect("memory");
-    let frame = frame::Frame {
+    let frame = Frame {
         index: 1,
         term: 1,
         kind: 16,
@@ -292,9 +305,9 @@ fn a_snapshot_rebuilds_the_image_and_removes_what_it_covers() {
 
 #[test]
 fn a_full_disk_refuses_and_recovers() {
-    let io = MemoryIo::with_capacity(200);
+    let io = MemoryIo::with_capacity(1_200);
     io.create_dir_all(Path::new("/data")).expect("memory");
-    MetadataLog::create(&io, Path::new(DIR)).expect("room for a header");
+    MetadataLog::create(&io, Path::new(DIR)).expect("room for a header and a witness");
     let (mut log, _) = open(io.clone(), LARGE).expect("new");
     let large = [topic("large", 1, 100)];
     let error = log.append(&large, &no_room).expect_err("no room");

@@ -106,8 +106,8 @@ impl Server {
         logger: Logger,
     ) -> Result<Self, Refusal> {
         let core = Core::new(loaded, logger)?;
-        let storage = Storage::open(&io, &core.config)?;
-        let listeners = Listeners::bind(&core.config)?;
+        let bind = || Listeners::bind(&core.config);
+        let (storage, listeners) = Storage::open(&io, &core.config, bind)?;
         let signals = {
             let _in_runtime = core.control.enter();
             Signals::listen().map_err(|error| no_system(&error))?

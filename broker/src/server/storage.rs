@@ -2,7 +2,7 @@
 
 use std::{path::Path, sync::Arc};
 
-use millstream_log::io::LogIo;
+use millstream_log::{frame::LoadError, io::LogIo};
 use millstream_proto::BrokerId;
 
 use crate::{
@@ -24,13 +24,24 @@ pub(super) struct Storage {
 }
 
 impl Storage {
-    /// Opens the configured data directory, or makes an empty one ours.
+    /// Opens the configured data directory, or makes an empty one ours. `prepare` comes before anything
+    /// is created or changed, and behind the lock of a directory that was used before, so that a second
+    /// daemon on it hears of the first.
     ///
     /// # Errors
-    /// Everything that makes it unusable, in two lines.
-    pub(super) fn open(io: &Arc<dyn LogIo>, config: &Config) -> Result<Self, Refusal> {
+    /// What `prepare` refuses; everything that makes the directory unusable, in two lines.
+    pub(super) fn open<T>(
+        io: &Arc<dyn LogIo>,
+        config: &Config,
+        prepare: impl FnOnce() -> Result<T, Refusal>,
+    ) -> Result<(Self, T), Refusal> {
         let path = &config.daemon.data_dir;
-        let directory = Directory::lock(Arc::clone(io), path, &holder())?;
+        let used = Directory::lock_used(io, path, &holder())?;
+        let prepared = prepare()?;
+        let directory = match used {
+            Some(directory) => directory,
+            None => Directory::lock(Arc::clone(io), path, &holder())?,
+        };
         let node_id = BrokerId(config.node.id);
         let known = directory.identity(node_id)?;
         if known.is_none() {
@@ -42,12 +53,13 @@ impl Storage {
             Some(identity) => identity,
             None => claim(&directory, node_id)?,
         };
-        Ok(Self {
+        let storage = Self {
             directory,
             identity,
             log,
             image,
-        })
+        };
+        Ok((storage, prepared))
     }
 }
 
@@ -116,6 +128,13 @@ fn refusal(error: &OpenError) -> Refusal {
     let hint = match error {
         OpenError::Newer { .. } | OpenError::NewerFile { .. } => {
             "start the newer millstreamd that wrote it"
+        }
+        OpenError::Lost { .. } => {
+            "restore the metadata directory from a backup, nothing was changed; to go on with an older one, \
+             remove metadata-witness beside it: partitions that it does not name go to quarantine"
+        }
+        OpenError::Witness(LoadError::Corrupt { .. }) => {
+            "restore the file from a backup, or remove it if the metadata directory lacks nothing"
         }
         OpenError::Corrupt { .. } | OpenError::Missing { .. } => {
             "restore the metadata directory from a backup; no partition's data was touched"

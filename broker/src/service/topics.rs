@@ -17,6 +17,9 @@ use crate::{
     uuid,
 };
 
+/// The topic that Kafka's controllers keep their metadata in.
+const KAFKA_METADATA_TOPIC: &str = "__cluster_metadata";
+
 /// A topic to create.
 #[derive(Debug, Clone)]
 pub struct NewTopic {
@@ -117,6 +120,7 @@ impl Services {
     ) -> Result<CreatedTopic, ServiceError> {
         let name = TopicName::new(&topic.name).map_err(|error| ServiceError::topic_name(&error))?;
         Self::refuse_own_topic(&name.collision_key(), "the first group creates it")?;
+        refuse_metadata_topic(&name)?;
         let image = self.quorum.image();
         check_name_is_free(&name, &image)?;
         let partitions = self.partitions_wanted(topic.partitions)?;
@@ -427,6 +431,18 @@ fn as_stored(
         (name.clone(), value.to_owned())
     };
     configs.iter().map(stored).collect()
+}
+
+/// Kafka creates its metadata log for nobody, and says so in this way.
+fn refuse_metadata_topic(name: &TopicName) -> Result<(), ServiceError> {
+    if name.as_str() != KAFKA_METADATA_TOPIC {
+        return Ok(());
+    }
+    Err(ServiceError::new(
+        ErrorCode::TopicAuthorizationFailed,
+        format!("topic name {name} is reserved for the metadata log of Kafka"),
+        "choose another name",
+    ))
 }
 
 fn check_name_is_free(name: &TopicName, image: &MetadataImage) -> Result<(), ServiceError> {

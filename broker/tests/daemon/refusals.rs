@@ -65,6 +65,8 @@ fn a_busy_port_is_refused_with_its_owner_named() {
     );
     let (_, hint) = text.split_once('\n').expect("two lines");
     insta::assert_snapshot!(hint);
+    let left = std::fs::read_dir(dir.path()).expect("readable").count();
+    assert_eq!(left, 0, "nothing was created");
 }
 
 #[test]

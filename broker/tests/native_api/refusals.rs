@@ -97,6 +97,8 @@ async fn topics() {
         let result = try_create_topic(&channel, name, 1, &[]).await;
         found.add(&format!("create topic {shown:?}"), result.error);
     }
+    let kafkas = try_create_topic(&channel, "__cluster_metadata", 1, &[]).await;
+    found.add("create the topic of Kafka's metadata", kafkas.error);
     for (case, name, partitions, configs) in [
         ("create a topic that exists", "flights.raw", 1, &[][..]),
         ("create a topic that collides", "flights_raw", 1, &[]),

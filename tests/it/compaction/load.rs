@@ -20,7 +20,11 @@ use millstream::{
 };
 use millstream_tests::{Daemon, DaemonOptions, http, scale};
 use rand::{RngExt as _, SeedableRng as _, rngs::StdRng};
-use tokio::{sync::mpsc, task::JoinHandle, time};
+use tokio::{
+    sync::{mpsc, watch},
+    task::JoinHandle,
+    time,
+};
 
 const TOPIC: &str = "updates";
 const MIB: u64 = 256;
@@ -29,6 +33,8 @@ const KEYS_MAX: u64 = 1_000_000;
 const VALUE_BYTES: usize = 1_016;
 /// Rate of the producer whose latency is looked at.
 const RECORDS_PER_SECOND: u32 = 1_000;
+/// So long of that until its latency is that of a steady state.
+const WARM: Duration = Duration::from_secs(8);
 /// Deliveries of it that are waited for at once.
 const DELIVERIES_MAX: usize = 100_000;
 const LOOK: Duration = Duration::from_millis(50);
@@ -85,6 +91,8 @@ type Sample = (Instant, Duration);
 /// Sends records at a steady rate, whether earlier ones are acknowledged or not.
 struct Steady {
     is_stopped: Arc<AtomicBool>,
+    /// Records acknowledged so far.
+    acknowledged: watch::Receiver<u64>,
     sender: JoinHandle<Result<Updates>>,
     collector: JoinHandle<Result<Vec<Sample>>>,
 }
@@ -110,19 +118,31 @@ impl Steady {
             close(producer).await?;
             Ok(updates)
         });
+        let (count, acknowledged) = watch::channel(0);
         let collector = tokio::spawn(async move {
             let mut samples = Vec::new();
             while let Some((due, delivery)) = deliveries.recv().await {
                 delivery.await?;
                 samples.push((due, due.elapsed()));
+                count.send_modify(|count| *count += 1);
             }
             Ok(samples)
         });
         Ok(Self {
             is_stopped,
+            acknowledged,
             sender,
             collector,
         })
+    }
+
+    /// Waits until as many more records are acknowledged as are due in that time.
+    async fn go_on_for(&self, time: Duration) -> Result<()> {
+        let mut acknowledged = self.acknowledged.clone();
+        let more = time.as_secs() * u64::from(RECORDS_PER_SECOND);
+        let goal = *acknowledged.borrow() + more;
+        acknowledged.wait_for(|count| *count >= goal).await?;
+        Ok(())
     }
 
     async fn stop(self) -> Result<(Updates, Vec<Sample>)> {
@@ -270,9 +290,9 @@ async fn a_steady_producer_hardly_notices_a_pass_of_bounded_memory() -> Result<(
     // Warm, then as long without compaction as a pass takes at its default rate.
     let pass_estimate = Duration::from_secs(2 * bytes / (128 << 20))
         .clamp(Duration::from_secs(5), Duration::from_secs(60));
-    time::sleep(Duration::from_secs(8)).await;
+    steady.go_on_for(WARM).await?;
     let calm_from = Instant::now();
-    time::sleep(pass_estimate).await;
+    steady.go_on_for(pass_estimate).await?;
     let memory_before = daemon.memory_kib()? << 10;
     let pass_from = Instant::now();
     let within = Duration::from_secs(10 + bytes / BYTES_PER_SECOND_MIN);

@@ -16,6 +16,7 @@ use crate::{
     layout::{self, FileKind},
     log_start,
     manifest::Manifest,
+    metadata_witness::{MetadataWitness, Testimony},
     producer::{ProducerEntry, ProducerState, sidecar, snapshot},
     recovery_point::RecoveryPoints,
 };
@@ -48,6 +49,8 @@ pub enum Dump {
     RecoveryPoints(RecoveryPoints),
     /// `clean-shutdown`.
     CleanShutdown(CleanShutdown),
+    /// `metadata-witness`.
+    MetadataWitness(Testimony),
     /// No file of a log, or one that does not decode, with the reason.
     Unreadable(String),
 }
@@ -139,6 +142,9 @@ fn dump_other(io: &dyn LogIo, path: &Path, name: &str) -> Result<Dump, InspectEr
             framed(path, RecoveryPoints::load(io, dir), Dump::RecoveryPoints)
         }
         layout::CLEAN_SHUTDOWN => framed(path, CleanShutdown::load(io, dir), Dump::CleanShutdown),
+        layout::METADATA_WITNESS => {
+            framed(path, MetadataWitness::load(io, dir), Dump::MetadataWitness)
+        }
         _ => Ok(Dump::Unreadable(
             "no file of a log has this name".to_owned(),
         )),

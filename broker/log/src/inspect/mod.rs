@@ -18,5 +18,5 @@ pub use compaction::Compaction;
 pub use dump::{Dump, ProducerRow, dump_file};
 pub use report::{Finding, InspectError, Report};
 pub use scan::{LogScan, ScanError, ScannedBatch};
-pub use target::{Target, partition_files};
+pub use target::{Target, Writer, partition_files};
 pub use verify::{VerifyOptions, verify};

@@ -85,6 +85,11 @@ impl Report {
         });
     }
 
+    /// A file or directory that must be there.
+    pub(super) fn add_missing(&mut self, path: &Path) {
+        self.add_file(path, "it is missing");
+    }
+
     /// A finding at a byte of a file.
     pub(super) fn add_at(&mut self, file: &Path, position: u64, reason: impl fmt::Display) {
         let (file, position) = (file.to_path_buf(), Some(position));
@@ -97,20 +102,30 @@ impl Report {
     }
 }
 
-/// The system failed: nothing can be said of the file.
+/// Why nothing can be said of a path.
 #[derive(Debug, thiserror::Error)]
-#[error("cannot read {path}: {source}", path = path.display())]
-pub struct InspectError {
-    /// The file or directory.
-    pub path: PathBuf,
-    /// What the system says.
-    pub source: io::Error,
+#[non_exhaustive]
+pub enum InspectError {
+    /// The system failed.
+    #[error("cannot read {path}: {source}", path = path.display())]
+    Io {
+        /// The file or directory.
+        path: PathBuf,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// There is nothing that could be checked.
+    #[error("{path} holds no log: neither a data directory's files nor a partition's", path = path.display())]
+    NoLog {
+        /// The directory.
+        path: PathBuf,
+    },
 }
 
 impl InspectError {
     /// For `map_err`.
     pub(super) fn at(path: &Path) -> impl FnOnce(io::Error) -> Self + use<> {
         let path = path.to_path_buf();
-        move |source| Self { path, source }
+        move |source| Self::Io { path, source }
     }
 }

@@ -7,14 +7,43 @@ use millstream_proto::{Offset, TopicPartition};
 use super::InspectError;
 use crate::{
     io::LogIo,
-    layout::{FileKind, PARTITION_METADATA},
+    layout::{
+        CLEAN_SHUTDOWN, FileKind, IDENTITY, METADATA, METADATA_WITNESS, PARTITION_METADATA,
+        RECOVERY_POINTS,
+    },
 };
+
+/// What of ours stands beside partitions.
+const OURS: [&str; 5] = [
+    IDENTITY,
+    METADATA,
+    METADATA_WITNESS,
+    RECOVERY_POINTS,
+    CLEAN_SHUTDOWN,
+];
+/// What of Kafka's does.
+const KAFKAS: [&str; 5] = [
+    "meta.properties",
+    "recovery-point-offset-checkpoint",
+    "replication-offset-checkpoint",
+    "log-start-offset-checkpoint",
+    "cleaner-offset-checkpoint",
+];
+
+/// Who wrote a data directory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Writer {
+    /// Millstream, which always leaves certain files.
+    Millstream,
+    /// Kafka.
+    Kafka,
+}
 
 /// What is at a path.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Target {
-    /// A data directory; its partitions' directories, in order of name.
-    DataDirectory(Vec<PathBuf>),
+    /// A data directory: who wrote it, and its partitions' directories, in order of name.
+    DataDirectory(Writer, Vec<PathBuf>),
     /// A partition's directory.
     Partition,
     /// A file of a segment.
@@ -24,10 +53,10 @@ pub enum Target {
 }
 
 impl Target {
-    /// Looks at a path. A directory that is no partition's counts as a data directory.
+    /// Looks at a path.
     ///
     /// # Errors
-    /// Whatever the system says.
+    /// [`InspectError::NoLog`] for a directory without anything of a log, whatever the system says.
     pub fn at(io: &dyn LogIo, path: &Path) -> Result<Self, InspectError> {
         let name = Path::new(path.file_name().unwrap_or_default());
         if !io.metadata(path).map_err(InspectError::at(path))?.is_dir {
@@ -39,18 +68,32 @@ impl Target {
         let entries = io.list_dir(path).map_err(InspectError::at(path))?;
         let of_partition =
             |name: &Path| FileKind::parse(name).is_some() || name == Path::new(PARTITION_METADATA);
-        if entries
+        let holds_segment = entries
             .iter()
-            .any(|entry| !entry.is_dir && of_partition(&entry.name))
-        {
+            .any(|entry| !entry.is_dir && of_partition(&entry.name));
+        if holds_segment || is_partition(name) {
             return Ok(Self::Partition);
         }
-        let partitions = entries
-            .into_iter()
-            .filter(|entry| entry.is_dir && is_partition(&entry.name));
-        Ok(Self::DataDirectory(
-            partitions.map(|entry| path.join(entry.name)).collect(),
-        ))
+        let is_among = |names: &[&str]| {
+            let mut found = entries.iter().filter_map(|entry| entry.name.to_str());
+            found.any(|name| names.contains(&name))
+        };
+        let (ours, kafkas) = (is_among(&OURS), is_among(&KAFKAS));
+        let partitions: Vec<_> = entries
+            .iter()
+            .filter(|entry| entry.is_dir && is_partition(&entry.name))
+            .map(|entry| path.join(&entry.name))
+            .collect();
+        if !ours && !kafkas && partitions.is_empty() {
+            return Err(InspectError::NoLog {
+                path: path.to_path_buf(),
+            });
+        }
+        let writer = match kafkas && !ours {
+            true => Writer::Kafka,
+            false => Writer::Millstream,
+        };
+        Ok(Self::DataDirectory(writer, partitions))
     }
 }
 
@@ -81,6 +124,38 @@ pub fn partition_files(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::io::{MemoryIo, OpenMode};
+
+    fn target(names: &[&str]) -> Result<Target, InspectError> {
+        let (io, dir) = (MemoryIo::new(), Path::new("/dir"));
+        io.create_dir_all(dir).unwrap();
+        for name in names {
+            match name.strip_suffix('/') {
+                Some(name) => io.create_dir_all(&dir.join(name)).unwrap(),
+                None => drop(io.open(&dir.join(name), OpenMode::CreateNew).unwrap()),
+            }
+        }
+        Target::at(&io, dir)
+    }
+
+    #[test]
+    fn a_directory_is_a_partitions_or_a_data_directory_of_ours_or_kafkas_or_nothing() {
+        let ours = |names: &[&str]| {
+            let found = target(names).unwrap();
+            matches!(found, Target::DataDirectory(Writer::Millstream, _))
+        };
+        assert!(ours(&["identity"]) && ours(&["metadata/"]) && ours(&["a-0/"]));
+        assert!(ours(&["recovery-points", "meta.properties"]));
+        let kafkas = target(&["meta.properties", "a-0/", "dump/"]).unwrap();
+        let partitions = vec![PathBuf::from("/dir/a-0")];
+        assert_eq!(kafkas, Target::DataDirectory(Writer::Kafka, partitions));
+        let segment = target(&["00000000000000000000.log"]).unwrap();
+        assert_eq!(segment, Target::Partition);
+        for nothing in [&[][..], &["hosts", "passwd", "init.d/"]] {
+            let error = target(nothing).unwrap_err();
+            assert!(matches!(error, InspectError::NoLog { .. }), "{error}");
+        }
+    }
 
     #[test]
     fn directories_of_partitions_are_known_by_name() {

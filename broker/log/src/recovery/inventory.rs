@@ -136,7 +136,7 @@ fn check_topic_id(
                 Some(expected) => Err(RecoveryError::TopicId {
                     path: dir.to_path_buf(),
                     expected,
-                    found: error.to_string(),
+                    found: format!("that cannot be read ({error})"),
                 }),
             };
         }

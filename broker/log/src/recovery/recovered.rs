@@ -111,10 +111,9 @@ impl Recovered {
 /// What recovery did.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct RecoveryReport {
-    /// Bytes of `.log` files read.
+    /// Bytes of the batches that were read whole and found valid. Of those below the recovery point only
+    /// the headers are read, which do not count.
     pub scanned_bytes: u64,
-    /// Batches found valid.
-    pub scanned_batches: u64,
     /// Bytes cut off above the recovery point.
     pub truncated_bytes: u64,
     /// Valid batches among them (pages that reached the disk out of order, or a failed flush).

@@ -334,8 +334,9 @@ impl Walk<'_> {
                 .assign(header.leader_epoch(), header.base_offset());
         }
         self.found.next_offset = after(header.last_offset());
-        self.found.report.scanned_batches += 1;
-        self.found.report.scanned_bytes += u64::try_from(header.size_bytes()).unwrap_or(0);
+        if pass.unverified.is_none() {
+            self.found.report.scanned_bytes += u64::try_from(header.size_bytes()).unwrap_or(0);
+        }
         Ok(())
     }
 

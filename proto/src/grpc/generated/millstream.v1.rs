@@ -384,66 +384,6 @@ pub struct Leader {
     #[prost(uint32, tag = "4")]
     pub port: u32,
 }
-/// How safe an acknowledged record is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
-#[repr(i32)]
-pub enum Durability {
-    Unspecified = 0,
-    /// On disk: fsynced by every replica that the acknowledgement counts.
-    Flushed = 1,
-    /// In the page cache of every replica that the acknowledgement counts.
-    Memory = 2,
-}
-impl Durability {
-    /// String value of the enum field names used in the ProtoBuf definition.
-    ///
-    /// The values are not transformed in any way and thus are considered stable
-    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
-    pub fn as_str_name(&self) -> &'static str {
-        match self {
-            Self::Unspecified => "DURABILITY_UNSPECIFIED",
-            Self::Flushed => "DURABILITY_FLUSHED",
-            Self::Memory => "DURABILITY_MEMORY",
-        }
-    }
-    /// Creates an enum from field names used in the ProtoBuf definition.
-    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
-        match value {
-            "DURABILITY_UNSPECIFIED" => Some(Self::Unspecified),
-            "DURABILITY_FLUSHED" => Some(Self::Flushed),
-            "DURABILITY_MEMORY" => Some(Self::Memory),
-            _ => None,
-        }
-    }
-}
-/// Which records of transactions a reader sees.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
-#[repr(i32)]
-pub enum IsolationLevel {
-    ReadUncommitted = 0,
-    /// Up to last_stable_offset; the reader drops records of the aborted transactions it is told of.
-    ReadCommitted = 1,
-}
-impl IsolationLevel {
-    /// String value of the enum field names used in the ProtoBuf definition.
-    ///
-    /// The values are not transformed in any way and thus are considered stable
-    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
-    pub fn as_str_name(&self) -> &'static str {
-        match self {
-            Self::ReadUncommitted => "ISOLATION_LEVEL_READ_UNCOMMITTED",
-            Self::ReadCommitted => "ISOLATION_LEVEL_READ_COMMITTED",
-        }
-    }
-    /// Creates an enum from field names used in the ProtoBuf definition.
-    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
-        match value {
-            "ISOLATION_LEVEL_READ_UNCOMMITTED" => Some(Self::ReadUncommitted),
-            "ISOLATION_LEVEL_READ_COMMITTED" => Some(Self::ReadCommitted),
-            _ => None,
-        }
-    }
-}
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct ConfigResource {
     #[prost(enumeration = "ConfigResourceType", tag = "1")]
@@ -960,6 +900,66 @@ pub mod config_service_server {
     pub const SERVICE_NAME: &str = "millstream.v1.ConfigService";
     impl<T> tonic::server::NamedService for ConfigServiceServer<T> {
         const NAME: &'static str = SERVICE_NAME;
+    }
+}
+/// How safe an acknowledged record is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum Durability {
+    Unspecified = 0,
+    /// On disk: fsynced by every replica that the acknowledgement counts.
+    Flushed = 1,
+    /// In the page cache of every replica that the acknowledgement counts.
+    Memory = 2,
+}
+impl Durability {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "DURABILITY_UNSPECIFIED",
+            Self::Flushed => "DURABILITY_FLUSHED",
+            Self::Memory => "DURABILITY_MEMORY",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "DURABILITY_UNSPECIFIED" => Some(Self::Unspecified),
+            "DURABILITY_FLUSHED" => Some(Self::Flushed),
+            "DURABILITY_MEMORY" => Some(Self::Memory),
+            _ => None,
+        }
+    }
+}
+/// Which records of transactions a reader sees.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum IsolationLevel {
+    ReadUncommitted = 0,
+    /// Up to last_stable_offset; the reader drops records of the aborted transactions it is told of.
+    ReadCommitted = 1,
+}
+impl IsolationLevel {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::ReadUncommitted => "ISOLATION_LEVEL_READ_UNCOMMITTED",
+            Self::ReadCommitted => "ISOLATION_LEVEL_READ_COMMITTED",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "ISOLATION_LEVEL_READ_UNCOMMITTED" => Some(Self::ReadUncommitted),
+            "ISOLATION_LEVEL_READ_COMMITTED" => Some(Self::ReadCommitted),
+            _ => None,
+        }
     }
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]

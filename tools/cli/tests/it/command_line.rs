@@ -8,6 +8,14 @@ use std::{
     process::{Command, Output, Stdio},
 };
 
+use millstream_log::{
+    io::DiskIo,
+    manifest::{Manifest, ManifestEntry, SegmentChecksums},
+    segment_meta::SegmentMeta,
+};
+use millstream_proto::Offset;
+use serde_json::json;
+
 /// A data directory that Kafka wrote.
 const GOLDEN: &str = concat!(
     env!("CARGO_MANIFEST_DIR"),
@@ -212,8 +220,65 @@ fn a_dump_shows_batches_records_and_entries() {
         topic_id.expect("partition.metadata"),
         "WmneuPmDQQ2jqoUECw99yw"
     );
-    assert!(rows.iter().any(|row| row["control"] == "Commit"));
-    assert!(rows.iter().any(|row| row["control"] == "Abort"));
+    assert!(rows.iter().any(|row| row["control"] == "commit"));
+    assert!(rows.iter().any(|row| row["control"] == "abort"));
+}
+
+#[test]
+fn a_directory_without_a_log_is_an_error() {
+    let empty = tempfile::tempdir().expect("a directory");
+    let other = empty.path().join("etc");
+    fs::create_dir(&other).expect("created");
+    fs::write(other.join("hosts"), "localhost").expect("written");
+    for directory in [empty.path(), &other] {
+        let path = directory.to_str().expect("text");
+        for verb in ["dump", "verify"] {
+            assert_eq!(
+                refusal(&["log", verb, path]),
+                format!(
+                    "error: {path} holds no log: neither a data directory's files nor a partition's\n\
+                     hint: pass a data directory, a partition's directory in one, or a file of a segment\n"
+                )
+            );
+        }
+    }
+}
+
+#[test]
+fn a_manifest_is_dumped_in_fields() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let mut meta = SegmentMeta::empty(Offset::ZERO);
+    meta.add_batch(Offset::new(9).expect("positive"), 1_234, 99);
+    let mut manifest = Manifest::new();
+    manifest.insert(ManifestEntry {
+        meta,
+        checksums: SegmentChecksums {
+            log: 7,
+            ..SegmentChecksums::default()
+        },
+        sealed: true,
+    });
+    manifest.set_cut(Offset::new(10).expect("positive"), 55);
+    manifest.store(&DiskIo, directory.path()).expect("stored");
+    let path = directory.path().join("manifest");
+    let path = path.to_str().expect("text");
+    let dumped = millstream(&["log", "dump", path, "--output", "json"], b"");
+    let rows: Vec<serde_json::Value> = text(&dumped.stdout)
+        .lines()
+        .map(|line| serde_json::from_str(line).expect("one JSON object a line"))
+        .collect();
+    assert_eq!(
+        rows,
+        [
+            json!({
+                "file": path, "base_offset": 0, "last_offset": 9, "size_bytes": 1_234,
+                "max_timestamp_ms": 99, "max_timestamp_offset": 9, "sealed": true, "log_crc": 7,
+                "index_crc": 0, "index_bytes": 0, "timeindex_crc": 0, "timeindex_bytes": 0,
+                "txnindex_crc": 0,
+            }),
+            json!({"file": path, "cut_segment": 10, "size_bytes": 55}),
+        ]
+    );
 }
 
 #[test]

@@ -8,25 +8,33 @@ use std::{
 
 use bytes::Bytes;
 use millstream_proto::{
-    LeaderEpoch, Offset, PartitionIndex, ProducerEpoch, ProducerId, TopicId, TopicName,
+    BrokerId, LeaderEpoch, Offset, PartitionIndex, ProducerEpoch, ProducerId, TopicId, TopicName,
     TopicPartition,
+    metadata_record::{self, MetadataRecord, PartitionRegistration, TopicCreated, entry},
     record::{
         BatchBuilder, BatchOptions, Compression, ProducerIdentity,
         control::{EndTransactionMarker, TransactionResult},
     },
 };
 
-use super::{Report, VerifyOptions, verify};
+use super::{super::Finding, Report, VerifyOptions, verify};
 use crate::{
     AppendContext, DataDirectory, LogConfig, LogLimits, Origin, PartitionLog, ReadRequest,
+    frame::{self, FrameKind},
+    identity,
     io::{LogIo, MemoryIo, OpenMode},
-    layout::PARTITION_METADATA,
+    layout::{
+        CLEAN_SHUTDOWN, IDENTITY, LEADER_EPOCH_CHECKPOINT, LEADER_EPOCHS, MANIFEST, METADATA,
+        PARTITION_METADATA,
+    },
+    metadata_witness::MetadataWitness,
     recovery_point::BootId,
 };
 
 const DATA: &str = "/data";
 const TIME_MS: i64 = 1_000_000;
 const ROUNDS: i32 = 12;
+const TOPIC_ID: TopicId = TopicId::from_bytes([3; 16]);
 
 struct Bed {
     io: MemoryIo,
@@ -65,8 +73,8 @@ impl Bed {
             index_interval_bytes: 300,
             ..LogConfig::default()
         };
-        let id = TopicId::from_bytes([3; 16]);
-        let log = PartitionLog::create(&directory, partition, id, Arc::new(config)).unwrap();
+        store_metadata(&io);
+        let log = PartitionLog::create(&directory, partition, TOPIC_ID, Arc::new(config)).unwrap();
         Self { io, directory, log }
     }
 
@@ -130,7 +138,7 @@ impl Bed {
 
     fn files(&self) -> Vec<PathBuf> {
         let mut files = Vec::new();
-        for at in [Path::new(DATA), &dir()] {
+        for at in [Path::new(DATA), &Path::new(DATA).join(METADATA), &dir()] {
             for entry in self.io.list_dir(at).unwrap() {
                 if !entry.is_dir {
                     files.push(at.join(entry.name));
@@ -139,6 +147,30 @@ impl Bed {
         }
         files
     }
+}
+
+/// What the broker keeps beside the partitions: the topic is all that its metadata has.
+fn store_metadata(io: &MemoryIo) {
+    let data = Path::new(DATA);
+    let identity = FrameKind {
+        id: 100,
+        version: 1,
+        name: "directory identity",
+    };
+    identity.store(io, &data.join(IDENTITY), b"ours").unwrap();
+    let created = MetadataRecord::TopicCreated(TopicCreated {
+        name: TopicName::new("flights").unwrap(),
+        topic_id: TOPIC_ID,
+        partitions: vec![PartitionRegistration::sole(PartitionIndex(0), BrokerId(1))],
+        configs: Default::default(),
+    });
+    let mut bytes = metadata_record::FileKind::Log.header();
+    bytes.extend(entry::encode(1, 1, &[created]).unwrap());
+    let dir = data.join(METADATA);
+    io.create_dir_all(&dir).unwrap();
+    let path = dir.join(metadata_record::FileKind::Log.name(1));
+    frame::replace_file(io, &path, &bytes).unwrap();
+    MetadataWitness::create(io, data, 1).unwrap();
 }
 
 fn batch(round: i32, producer: Option<(i64, bool)>) -> Bytes {
@@ -195,15 +227,11 @@ fn every_flipped_bit_of_our_own_files_is_reported() {
     };
     let (mut flips, mut missed, mut kinds) = (0, Vec::new(), std::collections::BTreeSet::new());
     for path in bed.files() {
-        // A topic id is as good as any other, and only the metadata knows which one belongs here.
-        if path.ends_with(PARTITION_METADATA) {
-            continue;
-        }
-        kinds.insert(
-            path.extension()
-                .unwrap_or(path.file_name().unwrap())
-                .to_owned(),
-        );
+        let name = match path.parent().unwrap().ends_with(METADATA) {
+            true => METADATA.as_ref(),
+            false => path.extension().unwrap_or(path.file_name().unwrap()),
+        };
+        kinds.insert(name.to_owned());
         let file = bed.io.open(&path, OpenMode::Write).unwrap();
         let is_log = path.extension().is_some_and(|extension| extension == "log");
         // Logs are sampled: their headers' bits are all flipped in Kafka's files.
@@ -214,9 +242,11 @@ fn every_flipped_bit_of_our_own_files_is_reported() {
             file.read_exact_at(&mut byte, bit / 8).unwrap();
             let bad = [byte[0] ^ (1 << (bit % 8))];
             file.write_all_at(&[IoSlice::new(&bad)], bit / 8).unwrap();
-            if bed.report_of(shallow).is_intact() {
+            let report = bed.report_of(shallow);
+            if report.is_intact() {
                 missed.push((path.clone(), bit));
             }
+            assert_in_words(&report);
             file.write_all_at(&[IoSlice::new(&byte)], bit / 8).unwrap();
         }
     }
@@ -234,12 +264,97 @@ fn every_flipped_bit_of_our_own_files_is_reported() {
         "log-start",
         "recovery-points",
         "clean-shutdown",
+        "identity",
+        "metadata-witness",
+        "metadata",
     ] {
         assert!(
             kinds.contains(std::ffi::OsStr::new(kind)),
             "{kind} in {kinds:?}"
         );
     }
+}
+
+/// People read findings: no name of a Rust type, no braces.
+fn assert_in_words(report: &Report) {
+    for finding in &report.findings {
+        let reason = &finding.reason;
+        let is_code = ["Some(", "Offset(", " {", "::"]
+            .iter()
+            .any(|it| reason.contains(it));
+        assert!(!is_code, "{reason}");
+    }
+}
+
+#[test]
+fn whatever_a_clean_stop_leaves_is_missed() {
+    let bed = Bed::new();
+    bed.fill();
+    bed.log.delete_records(offset(5)).unwrap();
+    bed.close();
+    bed.assert_intact();
+    for path in bed.files() {
+        let io = bed.io.fork();
+        io.remove_file(&path).unwrap();
+        let report = verify(&io, Path::new(DATA), VerifyOptions::default()).unwrap();
+        // Without the marker it was no clean stop.
+        let may_be_missing = path.ends_with(CLEAN_SHUTDOWN);
+        assert_eq!(report.is_intact(), may_be_missing, "{}", path.display());
+        assert_in_words(&report);
+    }
+    for directory in [dir(), Path::new(DATA).join(METADATA)] {
+        let io = bed.io.fork();
+        io.rename(&directory, Path::new("/elsewhere")).unwrap();
+        let report = verify(&io, Path::new(DATA), VerifyOptions::default()).unwrap();
+        assert!(!report.is_intact(), "{}", directory.display());
+    }
+}
+
+#[test]
+fn after_a_kill_only_what_was_sealed_or_durable_is_missed() {
+    let bed = Bed::new();
+    bed.fill();
+    bed.directory.checkpoint().unwrap();
+    bed.assert_intact();
+    let is_intact_without = |path: PathBuf| {
+        let io = bed.io.fork();
+        io.rename(&path, Path::new("/elsewhere")).unwrap();
+        verify(&io, Path::new(DATA), VerifyOptions::default())
+            .unwrap()
+            .is_intact()
+    };
+    // Whoever is killed early has none of these.
+    for name in [MANIFEST, LEADER_EPOCHS, LEADER_EPOCH_CHECKPOINT] {
+        assert!(is_intact_without(dir().join(name)), "{name}");
+    }
+    assert!(!is_intact_without(dir()), "its records are durable");
+    let indexes = bed.files().into_iter().filter(|path| {
+        let extension = path.extension().and_then(|extension| extension.to_str());
+        matches!(extension, Some("index" | "snapshot" | "producers"))
+    });
+    let missed = indexes.filter(|path| !is_intact_without(path.clone()));
+    assert!(missed.count() > 6, "files of sealed segments are missed");
+}
+
+#[test]
+fn a_partition_that_the_metadata_does_not_name_or_names_otherwise_is_reported() {
+    let bed = Bed::new();
+    bed.fill();
+    bed.close();
+    let io = bed.io.fork();
+    io.rename(&dir(), &Path::new(DATA).join("others-0"))
+        .unwrap();
+    let report = verify(&io, Path::new(DATA), VerifyOptions::default()).unwrap();
+    let is_unknown =
+        |it: &Finding| it.file.ends_with("others-0") && it.reason.contains("quarantine");
+    assert!(report.findings.iter().any(is_unknown), "{report:?}");
+    identity::store(&bed.io, &dir(), TopicId::from_bytes([4; 16])).unwrap();
+    let report = bed.report();
+    let is_other = |it: &Finding| it.file.ends_with(PARTITION_METADATA);
+    assert!(report.findings.iter().any(is_other), "{report:?}");
+    // A partition alone says nothing of other topics.
+    let alone = verify(&bed.io, &dir(), VerifyOptions::default()).unwrap();
+    assert!(alone.is_intact(), "{alone:?}");
 }
 
 #[test]

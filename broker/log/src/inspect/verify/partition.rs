@@ -16,16 +16,27 @@ use super::{
     transactions::Replay,
 };
 use crate::{
+    clean_shutdown::CleanPartition,
     epoch::EpochHistory,
     io::LogIo,
     layout::{
         FLUSH_FAILURE, FileKind, LEADER_EPOCH_CHECKPOINT, LEADER_EPOCHS, LOG_START, MANIFEST,
         PARTITION_METADATA,
     },
-    manifest::{Manifest, ManifestEntry, checksum_segment},
+    manifest::Manifest,
     producer::ProducerState,
-    segment_meta::SegmentMeta,
 };
+
+/// Where a partition's log ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum LogEnd {
+    /// The next record gets this offset.
+    At(Offset),
+    /// There is no log.
+    NoSegment,
+    /// Its files are not in their places yet.
+    Unknown,
+}
 
 /// A partition's directory while it is checked.
 pub(super) struct PartitionCheck<'a> {
@@ -40,10 +51,12 @@ pub(super) struct PartitionCheck<'a> {
     pub(super) next: Offset,
     pub(super) replay: Replay,
     /// First readable offset, by the file that says so; 0 without one.
-    log_start: Offset,
+    pub(super) log_start: Offset,
     snapshots: Option<SnapshotCheck<'a>>,
-    manifest: Manifest,
-    files: Vec<(FileKind, Offset)>,
+    /// How the partition was closed: then everything of it is there, and nothing was appended since.
+    pub(super) closed: Option<CleanPartition>,
+    pub(super) manifest: Manifest,
+    pub(super) files: Vec<(FileKind, Offset)>,
 }
 
 impl<'a> PartitionCheck<'a> {
@@ -51,6 +64,7 @@ impl<'a> PartitionCheck<'a> {
         io: &'a dyn LogIo,
         dir: &'a Path,
         options: VerifyOptions,
+        closed: Option<CleanPartition>,
         report: &'a mut Report,
     ) -> Result<Self, InspectError> {
         let assumed = match options.assume_compacted {
@@ -68,14 +82,15 @@ impl<'a> PartitionCheck<'a> {
             replay: Replay::new(None, compaction),
             log_start: Offset::ZERO,
             snapshots: None,
+            closed,
             manifest: Manifest::new(),
             files: partition_files(io, dir)?,
             report,
         })
     }
 
-    /// Checks everything in the directory; returns the log's end, if it has a segment.
-    pub(super) fn run(mut self) -> Result<Option<Offset>, InspectError> {
+    /// Checks everything in the directory; returns the log's end.
+    pub(super) fn run(mut self) -> Result<LogEnd, InspectError> {
         self.report.partitions += 1;
         self.load_metadata()?;
         if let Some(swap) = self.manifest.swap() {
@@ -84,13 +99,13 @@ impl<'a> PartitionCheck<'a> {
                 swap.base_offset
             );
             self.report.add_file(&self.dir.join(MANIFEST), reason);
-            return Ok(None);
+            return Ok(LogEnd::Unknown);
         }
         let segments = self.segments();
         self.report_orphans(&segments);
-        self.report_missing(&segments);
+        self.report_missing_files(&segments);
         let Some(first) = segments.first().copied() else {
-            return Ok(None);
+            return Ok(LogEnd::NoSegment);
         };
         self.start_replay(first)?;
         let snapshots = SnapshotCheck::new(self.io, self.dir, &self.files, self.compaction);
@@ -104,7 +119,7 @@ impl<'a> PartitionCheck<'a> {
         }
         self.replay.finish(self.report);
         self.check_epochs_end();
-        Ok(Some(self.next))
+        Ok(LogEnd::At(self.next))
     }
 
     /// Checks one segment alone.
@@ -131,18 +146,6 @@ impl<'a> PartitionCheck<'a> {
             if !belongs {
                 self.report
                     .add_file(&kind.path(self.dir, *offset), "its segment has no .log");
-            }
-        }
-    }
-
-    /// Segments that the manifest knows, and that nothing allowed to remove.
-    fn report_missing(&mut self, segments: &[Offset]) {
-        for entry in self.manifest.entries() {
-            let base_offset = entry.meta.base_offset;
-            let is_readable = entry.meta.end_offset() > self.log_start;
-            if is_readable && segments.binary_search(&base_offset).is_err() {
-                let reason = format!("segment {base_offset} has no .log");
-                self.report.add_file(&self.dir.join(MANIFEST), reason);
             }
         }
     }
@@ -226,7 +229,7 @@ impl<'a> PartitionCheck<'a> {
             .manifest
             .get(base_offset)
             .copied()
-            .filter(|entry| entry.sealed);
+            .filter(|entry| entry.sealed || self.closed.is_some());
         let logical_end = entry.map(|entry| entry.meta.size_bytes);
         let meta = SegmentCheck::open(self, base_offset, end_max, logical_end)?.run(self)?;
         match entry {
@@ -252,35 +255,6 @@ impl<'a> PartitionCheck<'a> {
         match &mut self.snapshots {
             Some(snapshots) => snapshots.reach(next, &self.replay, self.report),
             None => Ok(()),
-        }
-    }
-
-    fn check_manifest(
-        &mut self,
-        entry: &ManifestEntry,
-        meta: &SegmentMeta,
-    ) -> Result<(), InspectError> {
-        let path = self.dir.join(MANIFEST);
-        let base_offset = meta.base_offset;
-        if entry.meta != *meta {
-            let reason = format!(
-                "segment {base_offset} is {:?}, its files give {meta:?}",
-                entry.meta
-            );
-            self.report.add_file(&path, reason);
-        }
-        match checksum_segment(self.io, self.dir, &entry.meta) {
-            Ok(found) if found == entry.checksums => Ok(()),
-            Ok(found) => {
-                let expected = entry.checksums;
-                let reason = format!(
-                    "segment {base_offset} was sealed as {expected:x?}, its files give {found:x?}"
-                );
-                self.report.add_file(&path, reason);
-                Ok(())
-            }
-            Err(error) if error.kind() == std::io::ErrorKind::UnexpectedEof => Ok(()),
-            Err(source) => Err(InspectError::at(self.dir)(source)),
         }
     }
 

@@ -3,7 +3,7 @@
 //! A producer may be missing from a snapshot (it expired) and, where the log does not go back far
 //! enough or was compacted, from the replay.
 
-use std::{collections::VecDeque, path::Path};
+use std::{collections::VecDeque, fmt, path::Path};
 
 use millstream_proto::Offset;
 
@@ -110,7 +110,7 @@ impl<'a> SnapshotCheck<'a> {
             .map(of_batch)
             .eq(of_log.iter().map(of_batch))
         {
-            return differs("last batches", &of_found, &of_log);
+            return differs("last batches", in_words(&of_found), in_words(&of_log));
         }
         let first = |entry: &ProducerEntry| {
             let first = entry.transaction_first_offset;
@@ -118,7 +118,7 @@ impl<'a> SnapshotCheck<'a> {
         };
         match (first(found), first(replayed)) {
             (Some(found), expected) if expected != Some(found) => {
-                differs("open transaction", &found.get(), &expected.map(Offset::get))
+                differs("open transaction", found, or_none(expected))
             }
             _ => None,
         }
@@ -158,30 +158,42 @@ fn of_batch(batch: &BatchMetadata) -> (i32, Offset, u32) {
     (batch.last_sequence, batch.last_offset, batch.offset_delta)
 }
 
-fn differs(
-    what: &str,
-    found: &dyn std::fmt::Debug,
-    expected: &dyn std::fmt::Debug,
-) -> Option<String> {
-    Some(format!("{what} is {found:?}, the log gives {expected:?}"))
+fn differs(what: &str, found: impl fmt::Display, expected: impl fmt::Display) -> Option<String> {
+    Some(format!("{what}: {found}, by the log {expected}"))
+}
+
+fn or_none(value: Option<impl fmt::Display>) -> String {
+    value.map_or_else(|| "none".to_owned(), |value| value.to_string())
+}
+
+fn in_words(batches: &[BatchMetadata]) -> String {
+    let in_words = |batch: &BatchMetadata| {
+        let (first, last) = (batch.base_sequence(), batch.last_sequence);
+        format!(
+            "sequences {first} to {last} up to offset {}",
+            batch.last_offset
+        )
+    };
+    let all: Vec<_> = batches.iter().map(in_words).collect();
+    or_none((!all.is_empty()).then(|| all.join(" and ")))
 }
 
 /// What a snapshot says otherwise than the log does. The snapshot may hold fewer batches.
 fn difference(found: &ProducerEntry, expected: &ProducerEntry) -> Option<String> {
     if found.epoch != expected.epoch {
-        return differs("epoch", &found.epoch.0, &expected.epoch.0);
+        return differs("epoch", found.epoch, expected.epoch);
     }
     if found.coordinator_epoch != expected.coordinator_epoch {
         let (found, expected) = (found.coordinator_epoch, expected.coordinator_epoch);
-        return differs("coordinator epoch", &found, &expected);
+        return differs("coordinator epoch", found, expected);
     }
     if found.transaction_first_offset != expected.transaction_first_offset {
-        let first = |entry: &ProducerEntry| entry.transaction_first_offset.map(Offset::get);
-        return differs("open transaction", &first(found), &first(expected));
+        let first = |entry: &ProducerEntry| or_none(entry.transaction_first_offset);
+        return differs("open transaction", first(found), first(expected));
     }
     if found.last_timestamp_ms != expected.last_timestamp_ms {
         let (found, expected) = (found.last_timestamp_ms, expected.last_timestamp_ms);
-        return differs("last timestamp", &found, &expected);
+        return differs("last timestamp", found, expected);
     }
     let found_last = found.batches().iter().rev();
     let expected_last = expected.batches().iter().rev();
@@ -190,7 +202,11 @@ fn difference(found: &ProducerEntry, expected: &ProducerEntry) -> Option<String>
         .eq(expected_last.map(of_batch).take(found.batches().len()))
         || found.batches().is_empty() != expected.batches().is_empty()
     {
-        return differs("last batches", &found.batches(), &expected.batches());
+        return differs(
+            "last batches",
+            in_words(found.batches()),
+            in_words(expected.batches()),
+        );
     }
     None
 }

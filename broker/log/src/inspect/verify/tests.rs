@@ -7,7 +7,7 @@ use std::{
     sync::Arc,
 };
 
-use super::*;
+use super::{claims::KAFKA_RECOVERY_POINTS, *};
 use crate::io::{DiskIo, LogFile, MemoryIo, OpenMode};
 use millstream_proto::record::BatchHeader;
 

@@ -27,6 +27,20 @@ fn a_stale_tail_behind_the_next_segments_base_is_not_revived() {
     }
 }
 
+/// Headers below the recovery point once counted with the records that nobody read.
+#[test]
+fn scanned_are_the_bytes_of_batches_that_were_read_whole() {
+    let partition = Partition::new();
+    let all = batches(0, 16, 2);
+    partition.log(0, &all.concat());
+    for (recovery_point, first) in [(0, 0), (10, 5), (16, 8)] {
+        let recovered = partition.fork().recover(recovery_point, Boot::Same);
+        let expected: usize = all[first..].iter().map(Vec::len).sum();
+        let found = recovered.report.scanned_bytes;
+        assert_eq!(found, expected as u64, "recovery point {recovery_point}");
+    }
+}
+
 #[test]
 fn a_missing_segment_answers_corrupt_and_the_rest_is_readable() {
     let partition = Partition::new();

@@ -1,6 +1,11 @@
 //! Rows of every file of a log but the `.log`.
 
-use millstream_log::inspect::{Dump, ProducerRow};
+use millstream_log::{
+    inspect::{Dump, ProducerRow},
+    manifest::{Manifest, ManifestEntry},
+    segment_meta::NO_TIMESTAMP,
+};
+use millstream_proto::Offset;
 use serde_json::Value;
 
 use super::row::Row;
@@ -43,15 +48,7 @@ pub(crate) fn rows(dump: Dump) -> Result<Vec<Row>, String> {
                     .with("start_offset", entry.start_offset.get())
             })
             .collect(),
-        Dump::Manifest(manifest) => manifest
-            .entries()
-            .iter()
-            .map(|entry| {
-                Row::new("segment", format!("{:?}", entry.meta))
-                    .with("sealed", entry.sealed)
-                    .with("log_crc", entry.checksums.log)
-            })
-            .collect(),
+        Dump::Manifest(manifest) => self::manifest(&manifest),
         Dump::TopicId(topic_id) => vec![Row::new("topic_id", topic_id.to_string())],
         Dump::LogStart(offset) => vec![Row::new("log_start_offset", offset.get())],
         Dump::FlushFailure(failure) => vec![
@@ -73,8 +70,55 @@ pub(crate) fn rows(dump: Dump) -> Result<Vec<Row>, String> {
                     .with("leader_epoch", partition.leader_epoch)
             })
             .collect(),
+        Dump::MetadataWitness(testimony) => {
+            vec![Row::new("metadata_index", testimony.index)]
+        }
         _ => Vec::new(),
     })
+}
+
+/// A row for each segment, for each cut, and for what compaction did, if it did anything.
+fn manifest(manifest: &Manifest) -> Vec<Row> {
+    let mut rows: Vec<_> = manifest.entries().iter().map(segment).collect();
+    rows.extend(manifest.cuts().map(|(base_offset, size_bytes)| {
+        Row::new("cut_segment", base_offset.get()).with("size_bytes", size_bytes)
+    }));
+    if manifest.compacted_below() > Offset::ZERO || manifest.swap().is_some() {
+        let merged = manifest.swap().map(|swap| {
+            let merged = swap.merged.iter().map(|base_offset| base_offset.get());
+            Value::from(merged.collect::<Vec<_>>())
+        });
+        rows.push(
+            Row::new("compacted_below", manifest.compacted_below().get())
+                .with("cleaned_to", manifest.cleaned_to().get())
+                .with(
+                    "swap_segment",
+                    manifest.swap().map(|swap| swap.base_offset.get()),
+                )
+                .with("swap_merged", merged),
+        );
+    }
+    rows
+}
+
+fn segment(entry: &ManifestEntry) -> Row {
+    let (meta, checksums) = (&entry.meta, &entry.checksums);
+    let max_timestamp_ms = Some(meta.max_timestamp_ms).filter(|ms| *ms != NO_TIMESTAMP);
+    Row::new("base_offset", meta.base_offset.get())
+        .with("last_offset", meta.last_offset.map(Offset::get))
+        .with("size_bytes", meta.size_bytes)
+        .with("max_timestamp_ms", max_timestamp_ms)
+        .with(
+            "max_timestamp_offset",
+            max_timestamp_ms.map(|_| meta.max_timestamp_offset.get()),
+        )
+        .with("sealed", entry.sealed)
+        .with("log_crc", checksums.log)
+        .with("index_crc", checksums.offset_index)
+        .with("index_bytes", checksums.offset_index_bytes)
+        .with("timeindex_crc", checksums.time_index)
+        .with("timeindex_bytes", checksums.time_index_bytes)
+        .with("txnindex_crc", checksums.transaction_index)
 }
 
 fn producer(producer: &ProducerRow) -> Row {
@@ -98,9 +142,7 @@ fn producer(producer: &ProducerRow) -> Row {
         .with("coordinator_epoch", entry.coordinator_epoch)
         .with(
             "transaction_first_offset",
-            entry
-                .transaction_first_offset
-                .map(millstream_proto::Offset::get),
+            entry.transaction_first_offset.map(Offset::get),
         )
         .with("sequences_at_last_offset", batches)
 }

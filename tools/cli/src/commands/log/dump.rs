@@ -11,7 +11,10 @@ use millstream_log::{
     io::DiskIo,
     layout,
 };
-use millstream_proto::record::{Record, TimestampType, control::ControlRecord};
+use millstream_proto::record::{
+    Record, TimestampType,
+    control::{ControlRecord, TransactionResult},
+};
 use serde_json::{Value, json};
 
 use super::{contents, row::Row, unreadable};
@@ -32,7 +35,11 @@ const PARTITION_FILES: &[&str] = &[
     layout::FLUSH_FAILURE,
 ];
 /// Files of a data directory beside the partitions.
-const DIRECTORY_FILES: &[&str] = &[layout::RECOVERY_POINTS, layout::CLEAN_SHUTDOWN];
+const DIRECTORY_FILES: &[&str] = &[
+    layout::RECOVERY_POINTS,
+    layout::CLEAN_SHUTDOWN,
+    layout::METADATA_WITNESS,
+];
 
 /// Options of `log dump`.
 #[derive(Debug, clap::Args)]
@@ -63,7 +70,7 @@ pub(crate) fn run(options: &Options, format: OutputFormat) -> Result<Outcome> {
     };
     let target = Target::at(&DiskIo, &options.path).map_err(|error| unreadable(&error))?;
     match target {
-        Target::DataDirectory(partitions) => {
+        Target::DataDirectory(_, partitions) => {
             dumper.named_files(&options.path, DIRECTORY_FILES)?;
             for partition in partitions {
                 dumper.partition(&partition)?;
@@ -200,8 +207,12 @@ fn record_row(record: &Record, is_control: bool) -> Row {
     let row = Row::new("offset", record.offset.get()).with("timestamp_ms", record.timestamp);
     if is_control {
         let control = match ControlRecord::decode(record) {
-            Ok(ControlRecord::EndTransaction(marker)) => format!("{:?}", marker.result),
-            Ok(other) => format!("{other:?}"),
+            Ok(ControlRecord::EndTransaction(marker)) => match marker.result {
+                TransactionResult::Commit => "commit".to_owned(),
+                TransactionResult::Abort => "abort".to_owned(),
+            },
+            Ok(ControlRecord::Other { type_number }) => format!("type {type_number}"),
+            Ok(_) => "unknown".to_owned(),
             Err(error) => error.to_string(),
         };
         return row.with("control", control);

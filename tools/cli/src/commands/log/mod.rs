@@ -31,6 +31,13 @@ pub(crate) fn run(verb: &Verb, format: OutputFormat) -> Result<Outcome> {
 }
 
 fn unreadable(error: &InspectError) -> Failure {
-    let action = format!("cannot read {}", error.path.display());
-    Failure::io(&action, &error.source)
+    match error {
+        InspectError::Io { path, source } => {
+            Failure::io(&format!("cannot read {}", path.display()), source)
+        }
+        other => Failure::new(
+            other.to_string(),
+            "pass a data directory, a partition's directory in one, or a file of a segment",
+        ),
+    }
 }

@@ -7,14 +7,14 @@ use prost::Message;
 
 use super::{
     frame::{Frame, HEADER_BYTES, PAYLOAD_BYTES_MAX},
-    records::MetadataRecord,
+    record::MetadataRecord,
     wire::{self, Encoded, WireError},
 };
 
 /// Frame type of several records.
-pub(super) const GROUP: u16 = 1;
+const GROUP: u16 = 1;
 /// Frame type that ends a snapshot.
-pub(super) const SNAPSHOT_END: u16 = 2;
+const SNAPSHOT_END: u16 = 2;
 /// Newest version of those two.
 const VERSION: u16 = 1;
 
@@ -42,16 +42,21 @@ struct SnapshotEndWire {
 
 /// A frame's records, or the end of a snapshot.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) enum Entry {
+pub enum Entry {
+    /// Committed together, in this order.
     Records(Vec<MetadataRecord>),
-    SnapshotEnd { records: u64 },
+    /// Nothing follows.
+    SnapshotEnd {
+        /// How many records the snapshot has.
+        records: u64,
+    },
 }
 
 /// Encodes the records into one frame.
 ///
 /// # Errors
 /// The size of the payload in bytes, when it is more than a frame holds.
-pub(super) fn encode(index: u64, term: u64, records: &[MetadataRecord]) -> Result<Vec<u8>, usize> {
+pub fn encode(index: u64, term: u64, records: &[MetadataRecord]) -> Result<Vec<u8>, usize> {
     let encoded = match records {
         [record] => wire::encode(record),
         records => group(records),
@@ -60,7 +65,8 @@ pub(super) fn encode(index: u64, term: u64, records: &[MetadataRecord]) -> Resul
 }
 
 /// Encodes the frame that ends a snapshot.
-pub(super) fn encode_snapshot_end(index: u64, term: u64, records: u64) -> Vec<u8> {
+#[must_use]
+pub fn encode_snapshot_end(index: u64, term: u64, records: u64) -> Vec<u8> {
     let encoded = Encoded {
         kind: SNAPSHOT_END,
         version: VERSION,
@@ -108,7 +114,7 @@ fn frame(index: u64, term: u64, encoded: &Encoded) -> Result<Vec<u8>, usize> {
 ///
 /// # Errors
 /// A type or version of a newer build, or a payload that does not decode.
-pub(super) fn decode(frame: &Frame<'_>) -> Result<Entry, WireError> {
+pub fn decode(frame: &Frame<'_>) -> Result<Entry, WireError> {
     match frame.kind {
         GROUP => {
             check_version("Group", frame.version)?;

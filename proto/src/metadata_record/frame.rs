@@ -20,22 +20,27 @@ use bytes::{Buf, BufMut};
 pub(super) const HEADER_BYTES: usize = 28;
 
 /// Frames start at multiples of this.
-pub(super) const ALIGNMENT_BYTES: usize = 8;
+const ALIGNMENT_BYTES: usize = 8;
 
 /// Largest payload; a longer length is damage.
-pub(super) const PAYLOAD_BYTES_MAX: usize = 64 << 20;
+pub const PAYLOAD_BYTES_MAX: usize = 64 << 20;
 
 /// Smallest unit that a disk writes whole.
 const SECTOR_BYTES: usize = 512;
 
 /// A frame in memory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Frame<'a> {
-    pub(super) index: u64,
-    pub(super) term: u64,
-    pub(super) kind: u16,
-    pub(super) version: u16,
-    pub(super) payload: &'a [u8],
+pub struct Frame<'a> {
+    /// Index in the metadata log.
+    pub index: u64,
+    /// Term of the leader that proposed it.
+    pub term: u64,
+    /// Type of what it holds.
+    pub kind: u16,
+    /// Version of that type.
+    pub version: u16,
+    /// What it holds.
+    pub payload: &'a [u8],
 }
 
 /// Why bytes are no frame.
@@ -79,13 +84,16 @@ const fn end_mark_bytes(payload_bytes: usize) -> usize {
 }
 
 /// Bytes of a frame with such a payload.
-pub(super) const fn frame_bytes(payload_bytes: usize) -> usize {
+const fn frame_bytes(payload_bytes: usize) -> usize {
     HEADER_BYTES + payload_bytes + end_mark_bytes(payload_bytes)
 }
 
 impl Frame<'_> {
-    /// Appends the frame's bytes. The payload must not be longer than [`PAYLOAD_BYTES_MAX`].
-    pub(super) fn encode(&self, out: &mut Vec<u8>) {
+    /// Appends the frame's bytes.
+    ///
+    /// # Panics
+    /// With a payload longer than [`PAYLOAD_BYTES_MAX`], which callers check.
+    pub fn encode(&self, out: &mut Vec<u8>) {
         assert!(self.payload.len() <= PAYLOAD_BYTES_MAX, "callers check it");
         let length = u32::try_from(self.payload.len()).expect("at most 64 MiB");
         let mut after_crc = Vec::with_capacity(frame_bytes(self.payload.len()) - 8);
@@ -113,7 +121,7 @@ fn checksum(length: u32, after_crc: &[u8]) -> u32 {
 ///
 /// # Errors
 /// The first thing that does not fit.
-pub(super) fn decode(bytes: &[u8]) -> Result<(Frame<'_>, usize), FrameError> {
+pub fn decode(bytes: &[u8]) -> Result<(Frame<'_>, usize), FrameError> {
     let found = bytes.len();
     let short = |expected| FrameError::Short { expected, found };
     let (mut header, _) = bytes
@@ -149,7 +157,7 @@ pub(super) fn decode(bytes: &[u8]) -> Result<(Frame<'_>, usize), FrameError> {
 
 /// What a bad frame at the end of a log means.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Diagnosis {
+pub enum Diagnosis {
     /// The last write was cut off before it was whole: nobody was told that it succeeded.
     Torn,
     /// Something changed bytes that were whole once.
@@ -162,7 +170,7 @@ pub(super) enum Diagnosis {
 /// One write is one frame and is synced before the next starts. So a valid frame further on proves
 /// that this one was whole. Without one, the write is torn if bytes are missing: the file ends too
 /// early, or a sector of it is zero. Where all bytes are there, something changed them.
-pub(super) fn diagnose(rest: &[u8], position: usize, error: FrameError) -> Diagnosis {
+pub fn diagnose(rest: &[u8], position: usize, error: FrameError) -> Diagnosis {
     let later = (ALIGNMENT_BYTES..rest.len()).step_by(ALIGNMENT_BYTES);
     let is_followed = later
         .filter_map(|start| rest.get(start..))

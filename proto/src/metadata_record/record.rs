@@ -1,15 +1,14 @@
 //! [`MetadataRecord`]: one change of metadata. Its bytes are in `wire.rs`.
 //!
-//! A record states what it expects of the image it meets (see [`super::MetadataImage::apply`]), so
-//! that replaying the log either reproduces every image exactly or fails loudly.
+//! A record states what it expects of the metadata it meets, so that replaying the log either
+//! reproduces every image exactly or fails loudly.
 
 use std::collections::BTreeMap;
 
-use millstream_proto::{BrokerId, LeaderEpoch, PartitionIndex, ProducerId, TopicId, TopicName};
+use crate::{BrokerId, LeaderEpoch, PartitionIndex, ProducerId, TopicId, TopicName};
 
 /// One change of metadata.
 #[derive(Debug, Clone, PartialEq)]
-#[non_exhaustive]
 pub enum MetadataRecord {
     /// A topic begins. Expects its name, collision key and id to be free.
     TopicCreated(TopicCreated),
@@ -100,7 +99,7 @@ pub struct TopicDeleted {
 pub struct ProducerIdsAllocated {
     /// Who hands them out.
     pub broker_id: BrokerId,
-    /// First id: [`super::MetadataImage::next_producer_id`] at that time.
+    /// First id: the first that nobody has at that time.
     pub first: ProducerId,
     /// How many, at least one.
     pub count: i64,

@@ -5,10 +5,10 @@
 
 use std::collections::BTreeMap;
 
-use millstream_proto::{BrokerId, LeaderEpoch, PartitionIndex, ProducerId, TopicId, TopicName};
+use crate::{BrokerId, LeaderEpoch, PartitionIndex, ProducerId, TopicId, TopicName};
 use prost::Message;
 
-use super::records::{
+use super::record::{
     BrokerRegistered, MetadataRecord, PartitionRegistration, PartitionsAdded, ProducerIdsAllocated,
     TopicConfigChanged, TopicCreated, TopicDeleted,
 };
