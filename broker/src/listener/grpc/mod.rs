@@ -84,10 +84,9 @@ pub async fn serve(
     let control = Control::new(control, Arc::clone(&services));
     let (health_reporter, health) = tonic_health::server::health_reporter();
     report_serving(&health_reporter).await;
-    let reflection = tonic_reflection::server::Builder::configure()
-        .register_encoded_file_descriptor_set(FILE_DESCRIPTOR_SET)
-        .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
-        .build_v1()?;
+    let reflection_v1 = reflection().build_v1()?;
+    // Older tools ask for it under this name only.
+    let reflection_v1alpha = reflection().build_v1alpha()?;
     let incoming = accept::incoming(listener, services.config(), counts, shutdown.clone());
     let produce = produce::ProduceAdapter::new(Arc::clone(&services), shutdown.clone());
     let fetch = fetch::FetchAdapter::new(Arc::clone(&services), shutdown.clone());
@@ -132,7 +131,8 @@ pub async fn serve(
             cluster::ClusterAdapter::new(control),
         ))
         .add_service(health)
-        .add_service(reflection);
+        .add_service(reflection_v1)
+        .add_service(reflection_v1alpha);
     let grace = left_open(shutdown.clone());
     let begun = async move {
         shutdown.begun().await;
@@ -143,6 +143,13 @@ pub async fn serve(
         // Streams have ended by themselves; whoever still holds a connection does not hold us up.
         () = grace => Ok(()),
     }
+}
+
+/// What describes the API to tools.
+fn reflection<'a>() -> tonic_reflection::server::Builder<'a> {
+    tonic_reflection::server::Builder::configure()
+        .register_encoded_file_descriptor_set(FILE_DESCRIPTOR_SET)
+        .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
 }
 
 /// Resolves when the shutdown has begun and clients had time to close their connections.
