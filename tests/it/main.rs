@@ -1,6 +1,7 @@
 //! Integration tests with the real binaries; see the modules.
 
 mod bit_flips;
+mod command_failures;
 mod command_line;
 mod compaction;
 mod disk_full;

@@ -11,3 +11,4 @@ mod consume_group;
 mod fake_broker;
 mod groups;
 mod offsets;
+mod refusals;

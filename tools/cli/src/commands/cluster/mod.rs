@@ -11,6 +11,10 @@ use crate::{
 
 /// What to do with the cluster.
 #[derive(Debug, Subcommand)]
+#[command(after_help = "\
+Examples:
+  millstream cluster describe
+  millstream cluster describe --output json")]
 pub(crate) enum Verb {
     /// Show brokers, their versions and their data directories
     Describe(describe::Options),
