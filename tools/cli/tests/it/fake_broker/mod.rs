@@ -54,6 +54,7 @@ pub(crate) struct Group {
 pub(crate) struct State {
     pub(crate) topics: BTreeMap<String, Topic>,
     pub(crate) groups: BTreeMap<String, Group>,
+    pub(crate) clients: Vec<v1::ClientConnection>,
     /// Requests to create topics, which are never answered.
     pub(crate) creations_asked: usize,
 }

@@ -166,4 +166,15 @@ impl ClusterService for Topics {
     ) -> Answer<v1::DescribeClusterResponse> {
         answer(v1::DescribeClusterResponse::default())
     }
+
+    async fn list_clients(
+        &self,
+        _: Request<v1::ListClientsRequest>,
+    ) -> Answer<v1::ListClientsResponse> {
+        let connections = self.0.state().clients.clone();
+        answer(v1::ListClientsResponse {
+            broker_id: 1,
+            connections,
+        })
+    }
 }
