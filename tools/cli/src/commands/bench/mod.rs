@@ -14,6 +14,7 @@ use millstream::NewTopic;
 
 use crate::{
     failure::{Failure, Outcome, Result},
+    interrupts::Interrupts,
     number, output,
     session::Session,
 };
@@ -96,10 +97,12 @@ impl Target {
         verb: &str,
         work: impl AsyncFnOnce(&str) -> Result<T>,
     ) -> Result<T> {
+        // From before there is a topic to delete.
+        let mut interrupts = Interrupts::listen()?;
         let topic = self.open(session, verb).await?;
         let result = tokio::select! {
             result = work(&topic) => result,
-            _ = tokio::signal::ctrl_c() => {
+            () = interrupts.wait() => {
                 Err(Failure::new(
                     "the bench was interrupted, nothing was measured",
                     "run it again; fewer --records take less time",

@@ -27,6 +27,7 @@ use crate::{
 
 /// Records sent whose acknowledgement has not been looked at.
 const DELIVERIES_MAX: usize = 64 * 1024;
+
 /// How safe what was delivered is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Delivered {
@@ -120,6 +121,11 @@ async fn send_all(
         Err(_) = producer.flush() => waiter.await,
     };
     let (delivered, failure) = joined(waited);
+    if let (Err(_), Some(Failed::Delivery(error))) = (&sent, &failure) {
+        output::talk(&format!(
+            "warning: what was read is not all delivered: {error}"
+        ));
+    }
     (delivered, sent.err().or(failure))
 }
 
