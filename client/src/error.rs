@@ -23,6 +23,15 @@ pub enum Error {
         /// What the last of them answered.
         reason: String,
     },
+    /// A bootstrap address accepts connections, and what answers there is not the native API of a
+    /// broker: another port of one, another program, or a broker that is just going away.
+    #[error("{address} did not answer as the native API does: {reason}")]
+    NotNative {
+        /// The address.
+        address: String,
+        /// What came instead of an answer.
+        reason: String,
+    },
     /// A bootstrap address is not `host:port`.
     #[error("bootstrap address is {found:?}, expected host:port")]
     Address {
@@ -180,6 +189,7 @@ impl Error {
         match self {
             Self::Broker(error) => error.retriable,
             Self::Unreachable { .. }
+            | Self::NotNative { .. }
             | Self::TimedOut { .. }
             | Self::Disconnected { .. }
             | Self::QueueFull { .. } => true,
@@ -214,7 +224,7 @@ impl Error {
         match self {
             Self::Broker(error) => Some(error.code),
             Self::TimedOut { .. } => Some(ErrorCode::RequestTimedOut),
-            Self::Unreachable { .. } | Self::Disconnected { .. } => {
+            Self::Unreachable { .. } | Self::NotNative { .. } | Self::Disconnected { .. } => {
                 Some(ErrorCode::NetworkException)
             }
             Self::RecordTooLarge { .. } => Some(ErrorCode::MessageTooLarge),
@@ -239,6 +249,10 @@ impl Error {
             } => return cause.hint(),
             Self::Unreachable { .. } => {
                 "start a broker with millstreamd, or pass other bootstrap addresses"
+            }
+            Self::NotNative { .. } => {
+                "the native API is on port 9192 unless listeners.native_address says otherwise; \
+                 9092 is for Kafka clients and 9292 for HTTP"
             }
             Self::Address { .. } => "write addresses as host:port, separated by commas",
             Self::QueueFull { .. } => "raise buffer_memory_bytes or max_block, or send more slowly",

@@ -36,10 +36,7 @@ async fn until_refused(client: &Native, topic_id: &Bytes) -> Result<(u64, v1::Er
         let ack = stream.ack().await?;
         match ack.error {
             None => acknowledged += RECORDS_PER_BATCH,
-            Some(error) => {
-                ensure!(error.retriable, "another broker could take it: {error:?}");
-                return Ok((acknowledged, error));
-            }
+            Some(error) => return Ok((acknowledged, error)),
         }
     }
     anyhow::bail!("the fault never showed in {FAULT_WITHIN:?}")
@@ -84,6 +81,10 @@ async fn fault_in(operation: &str, nth: u64, durability: &str) -> Result<()> {
     })
     .await?;
     ensure!(reason.name == "KAFKA_STORAGE_ERROR", "{reason:?}");
+    ensure!(
+        !reason.retriable,
+        "nobody else has the partition: {reason:?}"
+    );
     client
         .produce()
         .await?

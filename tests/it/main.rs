@@ -1,6 +1,8 @@
 //! Integration tests with the real binaries; see the modules.
 
 mod bit_flips;
+mod cluster_clients;
+mod command_failures;
 mod command_line;
 mod compaction;
 mod disk_full;

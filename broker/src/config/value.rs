@@ -124,6 +124,7 @@ impl Value for Duration {
     }
 }
 
+// The least number is for `check.rs`, key by key: most keys do not take 0, or what is below it.
 macro_rules! number_value {
     ($($number:ty => $expected:literal),*) => {$(
         impl Value for $number {
@@ -145,9 +146,9 @@ macro_rules! number_value {
 }
 
 number_value! {
-    u16 => "a whole number from 0 to 65535",
-    u32 => "a whole number from 0 to 4294967295",
-    i32 => "a whole number from -2147483648 to 2147483647",
+    u16 => "a whole number, at most 65535",
+    u32 => "a whole number, at most 4294967295",
+    i32 => "a whole number, at most 2147483647",
     u64 => "a whole number"
 }
 

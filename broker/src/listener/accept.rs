@@ -14,10 +14,15 @@ use std::{
 use futures_util::{Stream, stream};
 use socket2::{SockRef, TcpKeepalive};
 use tokio::net::{TcpListener, TcpStream};
+use tonic::transport::server::Connected;
 
 use crate::{
     config::Config,
     listener::watched::{Patience, Watched},
+    service::{
+        Services,
+        connections::{Connection, Protocol, Registration},
+    },
     shutdown::Shutdown,
 };
 
@@ -86,9 +91,32 @@ impl ConnectionCounts {
     }
 }
 
-/// A connection's place; given back when it is dropped.
+/// What a connection holds until it is dropped: its place among those allowed, and its entry in the list.
 #[derive(Debug)]
-pub(in crate::listener) struct Admission {
+pub(in crate::listener) struct Place {
+    _admission: Admission,
+    registration: Registration,
+}
+
+impl Place {
+    /// The connection, to say what becomes known of it.
+    pub(in crate::listener) const fn connection(&self) -> &Arc<Connection> {
+        self.registration.connection()
+    }
+}
+
+/// gRPC hands it to every call of the connection.
+impl Connected for Watched<Place> {
+    type ConnectInfo = Arc<Connection>;
+
+    fn connect_info(&self) -> Arc<Connection> {
+        Arc::clone(self.place().connection())
+    }
+}
+
+/// A connection's place among those allowed; given back when it is dropped.
+#[derive(Debug)]
+struct Admission {
     counts: Arc<ConnectionCounts>,
     address: IpAddr,
 }
@@ -118,90 +146,107 @@ struct AcceptLimits {
     keepalive: TcpKeepalive,
 }
 
+impl AcceptLimits {
+    fn new(config: &Config) -> Self {
+        let as_count = |limit: u32| usize::try_from(limit).unwrap_or(usize::MAX);
+        Self {
+            connections_max: as_count(config.limits.connections_max),
+            per_address_max: as_count(config.limits.connections_per_address_max),
+            send_stall: config.network.send_stall_timeout,
+            keepalive: TcpKeepalive::new()
+                .with_time(config.network.keepalive_interval)
+                .with_interval(config.network.keepalive_timeout / KEEPALIVE_PROBES)
+                .with_retries(KEEPALIVE_PROBES),
+        }
+    }
+}
+
+/// Where connections come in.
+struct Door {
+    listener: TcpListener,
+    protocol: Protocol,
+    services: Arc<Services>,
+    counts: Arc<ConnectionCounts>,
+    limits: AcceptLimits,
+}
+
 /// The connections to serve, until shutdown begins.
 pub(in crate::listener) fn incoming(
     listener: TcpListener,
-    config: &Config,
+    protocol: Protocol,
+    services: Arc<Services>,
     counts: Arc<ConnectionCounts>,
     shutdown: Shutdown,
-) -> impl Stream<Item = io::Result<Watched<Admission>>> + use<> {
-    let as_count = |limit: u32| usize::try_from(limit).unwrap_or(usize::MAX);
-    let limits = AcceptLimits {
-        connections_max: as_count(config.limits.connections_max),
-        per_address_max: as_count(config.limits.connections_per_address_max),
-        send_stall: config.network.send_stall_timeout,
-        keepalive: TcpKeepalive::new()
-            .with_time(config.network.keepalive_interval)
-            .with_interval(config.network.keepalive_timeout / KEEPALIVE_PROBES)
-            .with_retries(KEEPALIVE_PROBES),
+) -> impl Stream<Item = io::Result<Watched<Place>>> + use<> {
+    let door = Door {
+        listener,
+        protocol,
+        limits: AcceptLimits::new(services.config()),
+        services,
+        counts,
     };
-    stream::unfold(listener, move |listener| {
-        let (counts, shutdown) = (Arc::clone(&counts), shutdown.clone());
-        let limits = limits.clone();
+    stream::unfold(door, move |door| {
+        let shutdown = shutdown.clone();
         async move {
             tokio::select! {
                 biased;
                 () = shutdown.begun() => None,
-                connection = accept(&listener, &counts, &limits) => {
-                    Some((Ok(connection), listener))
-                }
+                connection = door.accept() => Some((Ok(connection), door)),
             }
         }
     })
 }
 
-/// The next connection that the limits allow.
-async fn accept(
-    listener: &TcpListener,
-    counts: &Arc<ConnectionCounts>,
-    limits: &AcceptLimits,
-) -> Watched<Admission> {
-    loop {
-        let (stream, address) = match listener.accept().await {
-            Ok(accepted) => accepted,
-            Err(error) => {
-                // Some errors are the peer's (reset before accept), others last until something
-                // closes; telling them apart is not worth a mistake.
-                tracing::warn!(%error, "cannot accept connections, trying again");
-                tokio::time::sleep(ACCEPT_BACKOFF).await;
-                continue;
+impl Door {
+    /// The next connection that the limits allow.
+    async fn accept(&self) -> Watched<Place> {
+        loop {
+            let (stream, address) = match self.listener.accept().await {
+                Ok(accepted) => accepted,
+                Err(error) => {
+                    // Some errors are the peer's (reset before accept), others last until something
+                    // closes; telling them apart is not worth a mistake.
+                    tracing::warn!(%error, "cannot accept connections, trying again");
+                    tokio::time::sleep(ACCEPT_BACKOFF).await;
+                    continue;
+                }
+            };
+            if let Some(connection) = self.admit(stream, address) {
+                return connection;
+            }
+        }
+    }
+
+    fn admit(&self, stream: TcpStream, address: SocketAddr) -> Option<Watched<Place>> {
+        let admission = match self.counts.admit(address.ip(), &self.limits) {
+            Ok(admission) => admission,
+            Err(limit) => {
+                tracing::warn!(peer = %address, limit, "connection refused: limit reached");
+                return None;
             }
         };
-        if let Some(connection) = admit(stream, address, counts, limits) {
-            return connection;
-        }
-    }
-}
-
-fn admit(
-    stream: TcpStream,
-    address: SocketAddr,
-    counts: &Arc<ConnectionCounts>,
-    limits: &AcceptLimits,
-) -> Option<Watched<Admission>> {
-    let admission = match counts.admit(address.ip(), limits) {
-        Ok(admission) => admission,
-        Err(limit) => {
-            tracing::warn!(peer = %address, limit, "connection refused: limit reached");
+        // Without the one a small acknowledgement waits for the peer's delayed ACK of the one before,
+        // without the other a connection whose peer has lost power stays for ever.
+        let socket = SockRef::from(&stream);
+        let set = socket
+            .set_tcp_nodelay(true)
+            .and_then(|()| socket.set_tcp_keepalive(&self.limits.keepalive));
+        if let Err(error) = set {
+            tracing::debug!(peer = %address, %error, "connection is gone already");
             return None;
         }
-    };
-    // Without the one a small acknowledgement waits for the peer's delayed ACK of the one before, without
-    // the other a connection whose peer has lost power stays for ever.
-    let socket = SockRef::from(&stream);
-    let set = socket
-        .set_tcp_nodelay(true)
-        .and_then(|()| socket.set_tcp_keepalive(&limits.keepalive));
-    if let Err(error) = set {
-        tracing::debug!(peer = %address, %error, "connection is gone already");
-        return None;
+        let patience = Patience {
+            limit: self.limits.send_stall,
+            counts_reads: false,
+            reason: "peer took no byte within network.send_stall_timeout",
+        };
+        let connections = self.services.connections();
+        let place = Place {
+            _admission: admission,
+            registration: connections.register(self.protocol, address, self.services.wall_ms()),
+        };
+        Some(Watched::new(stream, place, patience))
     }
-    let patience = Patience {
-        limit: limits.send_stall,
-        counts_reads: false,
-        reason: "peer took no byte within network.send_stall_timeout",
-    };
-    Some(Watched::new(stream, admission, patience))
 }
 
 #[cfg(test)]

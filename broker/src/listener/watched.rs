@@ -3,7 +3,6 @@
 
 use std::{
     io,
-    net::SocketAddr,
     pin::Pin,
     task::{Context, Poll, ready},
     time::Duration,
@@ -14,7 +13,6 @@ use tokio::{
     net::TcpStream,
     time::{Sleep, sleep},
 };
-use tonic::transport::server::{Connected, TcpConnectInfo};
 
 /// How long a peer may let a connection wait, and for what.
 #[derive(Debug, Clone, Copy)]
@@ -35,7 +33,7 @@ pub(super) struct Watched<P> {
     /// Runs while something waits for the peer.
     waiting: Option<Pin<Box<Sleep>>>,
     /// Given back when the connection is dropped.
-    _place: P,
+    place: P,
 }
 
 impl<P> Watched<P> {
@@ -44,13 +42,13 @@ impl<P> Watched<P> {
             stream,
             patience,
             waiting: None,
-            _place: place,
+            place,
         }
     }
 
-    /// Whose connection it is; `None` when that is gone.
-    pub(super) fn peer(&self) -> Option<SocketAddr> {
-        self.stream.peer_addr().ok()
+    /// What it holds.
+    pub(super) const fn place(&self) -> &P {
+        &self.place
     }
 
     /// Takes note of how a read or write went; breaks the connection when it waited too long.
@@ -68,14 +66,6 @@ impl<P> Watched<P> {
         ready!(waiting.as_mut().poll(context));
         let reason = self.patience.reason;
         Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, reason)))
-    }
-}
-
-impl<P> Connected for Watched<P> {
-    type ConnectInfo = TcpConnectInfo;
-
-    fn connect_info(&self) -> TcpConnectInfo {
-        self.stream.connect_info()
     }
 }
 

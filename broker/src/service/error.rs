@@ -23,6 +23,8 @@ pub struct ServiceError {
     pub hint: String,
     /// Whether records of the request may be in the log all the same.
     pub may_have_been_written: bool,
+    /// Only a human ends this state, whatever Kafka says of the code: asking again is in vain.
+    pub is_permanent: bool,
     /// The epoch of this broker's leadership, where the error is about it.
     pub leader_epoch: Option<LeaderEpoch>,
 }
@@ -36,6 +38,7 @@ impl ServiceError {
             message: message.into(),
             hint: hint.into(),
             may_have_been_written: false,
+            is_permanent: false,
             leader_epoch: None,
         }
     }
@@ -82,7 +85,11 @@ impl ServiceError {
                 "topic {} has no partition {partition}, it has {count}",
                 topic.name
             ),
-            format!("use a partition from 0 to {last}, or add partitions: millstream topics alter"),
+            format!(
+                "use a partition from 0 to {last}, or add some: millstream topics alter {} \
+                 --partitions N",
+                topic.name
+            ),
         )
     }
 
@@ -121,8 +128,11 @@ impl ServiceError {
             PartitionError::NotEnoughReplicas { .. } => Self::new(
                 ErrorCode::NotEnoughReplicas,
                 format!("{partition}: {error}"),
-                "bring replicas back, or lower it: millstream topics alter --config \
-                 min.insync.replicas=1",
+                format!(
+                    "bring replicas back, or lower it: millstream topics alter {} --config \
+                     min.insync.replicas=1",
+                    partition.topic
+                ),
             ),
             PartitionError::Append(error) => Self::of_append(partition, error),
             PartitionError::Read(error) => Self::of_read(partition, error),
@@ -139,7 +149,7 @@ impl ServiceError {
             ..Self::new(
                 error.code(),
                 format!("{partition}: {error}"),
-                append_hint(error),
+                append_hint(&partition.topic, error),
             )
         }
     }
@@ -159,8 +169,8 @@ impl ServiceError {
     fn of_storage(partition: &TopicPartition, error: &StorageError) -> Self {
         let hint = match error {
             StorageError::DiskFull { .. } => {
-                "free space there, or shorten retention (millstream topics alter); produce resumes \
-                 by itself"
+                "free space there, or shorten the retention of topics (millstream topics alter \
+                 TOPIC --config retention.ms=N); produce resumes by itself"
             }
             StorageError::Offline(reason) => return Self::offline(partition, reason),
             StorageError::Corrupt { .. } => "look at the damage: millstream log verify",
@@ -171,12 +181,17 @@ impl ServiceError {
         Self::new(error.code(), format!("{partition}: {error}"), hint)
     }
 
+    /// No other broker has a replica that could take over.
     fn offline(partition: &TopicPartition, reason: &Offline) -> Self {
-        Self::new(
-            ErrorCode::KafkaStorageError,
-            format!("{partition} is offline on this broker: {}", reason.reason),
-            "repair what the reason names, then restart the broker; other partitions keep serving",
-        )
+        Self {
+            is_permanent: true,
+            ..Self::new(
+                ErrorCode::KafkaStorageError,
+                format!("{partition} is offline on this broker: {}", reason.reason),
+                "repair what the reason names, then restart the broker; other partitions keep \
+                 serving",
+            )
+        }
     }
 
     pub(super) fn ack_lost(partition: &TopicPartition, lost: &AckLost) -> Self {
@@ -250,8 +265,20 @@ impl ServiceError {
     }
 }
 
-fn append_hint(error: &AppendError) -> &'static str {
+fn append_hint(topic: &TopicName, error: &AppendError) -> String {
     match error {
+        AppendError::TooLarge { .. } => {
+            return format!(
+                "send smaller batches, or raise it: millstream topics alter {topic} --config \
+                 max.message.bytes=N"
+            );
+        }
+        AppendError::Timestamp { .. } => {
+            return format!(
+                "correct the clock, or widen it: millstream topics alter {topic} --config \
+                 message.timestamp.before.max.ms=N (or after)"
+            );
+        }
         AppendError::Malformed { .. } | AppendError::Checksum { .. } => {
             "encode one record batch of format v2, base offset 0, and send its bytes unchanged"
         }
@@ -259,13 +286,6 @@ fn append_hint(error: &AppendError) -> &'static str {
             "give every record a key, or take compact out of the topic's cleanup.policy"
         }
         AppendError::UnsupportedMagic { .. } => "encode record batches of format v2",
-        AppendError::TooLarge { .. } => {
-            "send smaller batches, or raise it: millstream topics alter --config max.message.bytes=N"
-        }
-        AppendError::Timestamp { .. } => {
-            "correct the clock, or widen message.timestamp.before.max.ms or \
-             message.timestamp.after.max.ms of the topic"
-        }
         AppendError::NoTransactions => {
             "send it without the transactional bit; idempotent producers work"
         }
@@ -280,4 +300,5 @@ fn append_hint(error: &AppendError) -> &'static str {
         }
         _ => "docs/design/native-api.md says what a batch may hold",
     }
+    .to_owned()
 }

@@ -11,6 +11,7 @@
 
 pub mod cluster;
 pub mod configs;
+pub mod connections;
 pub mod context;
 pub mod error;
 pub mod fetch;
@@ -72,6 +73,7 @@ pub struct Services {
     producer_ids: producer_ids::Blocks,
     in_flight: in_flight::InFlightBytes,
     traffic: Arc<Traffic>,
+    connections: Arc<connections::Connections>,
     throughput: Arc<throughput::Throughput>,
     /// Held while somebody takes an overview: all who look take one thread together.
     looking: Arc<Mutex<()>>,
@@ -104,6 +106,7 @@ impl Services {
             in_flight,
             throughput: Arc::new(throughput::Throughput::new(Arc::clone(&traffic))),
             traffic,
+            connections: Arc::default(),
             looking: Arc::default(),
         })
     }
@@ -118,6 +121,18 @@ impl Services {
     #[must_use]
     pub fn traffic(&self) -> &Arc<Traffic> {
         &self.traffic
+    }
+
+    /// Who is connected to this broker.
+    #[must_use]
+    pub const fn connections(&self) -> &Arc<connections::Connections> {
+        &self.connections
+    }
+
+    /// Milliseconds since 1970 in UTC.
+    #[must_use]
+    pub fn wall_ms(&self) -> i64 {
+        self.clock.wall_ms()
     }
 
     /// How fast, in the last minutes.

@@ -230,10 +230,11 @@ impl Services {
             return Err(ServiceError::new(
                 ErrorCode::InvalidPartitions,
                 format!(
-                    "topic {} has {existing} partitions, found {total}",
+                    "topic {} with {total} partitions, expected more than the {existing} it has",
                     topic.name
                 ),
-                format!("partitions are never removed: ask for more than {existing}"),
+                "partitions are added and never removed: ask for more, or create another topic \
+                 with fewer and copy the records into it",
             ));
         }
         self.check_partitions_max(&image, total - existing)?;
@@ -363,8 +364,20 @@ impl Services {
             Ok(count) if (1..=brokers).contains(&count) => Ok(count),
             _ => Err(ServiceError::new(
                 ErrorCode::InvalidReplicationFactor,
-                format!("replication factor {found}, expected 1 to {brokers}"),
-                format!("the cluster has {brokers} broker(s): ask for no more replicas than that"),
+                match brokers {
+                    1 => format!("replication factor is {found}, expected 1 on a single broker"),
+                    _ => format!("replication factor is {found}, expected 1 to {brokers}"),
+                },
+                match topic.replication_factor {
+                    None => {
+                        "the request leaves it to topics.replication_factor: set that to no \
+                             more than there are brokers, and restart"
+                    }
+                    Some(_) => {
+                        "ask for no more replicas than the cluster has brokers (millstream \
+                                cluster describe)"
+                    }
+                },
             )),
         }
     }

@@ -308,3 +308,49 @@ async fn producer_ids(channel: &Channel, count: usize) -> Vec<i64> {
     }
     ids
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn tools_are_told_the_services_under_both_names_of_reflection() {
+    use tonic_reflection::pb::{
+        v1,
+        v1alpha::{
+            ServerReflectionRequest, server_reflection_client::ServerReflectionClient,
+            server_reflection_request::MessageRequest, server_reflection_response::MessageResponse,
+        },
+    };
+    let directory = tempfile::tempdir().expect("directory");
+    let broker = Broker::start(directory.path()).await;
+    let channel = connect(broker.address).await;
+    let request = ServerReflectionRequest {
+        host: String::new(),
+        message_request: Some(MessageRequest::ListServices(String::new())),
+    };
+    let mut alpha = ServerReflectionClient::new(channel.clone());
+    let answers = alpha.server_reflection_info(tokio_stream::once(request));
+    let mut answers = within("v1alpha", answers)
+        .await
+        .expect("served")
+        .into_inner();
+    let answer = within("services", answers.message())
+        .await
+        .expect("answered");
+    let Some(MessageResponse::ListServicesResponse(listed)) = answer.expect("one").message_response
+    else {
+        panic!("no list of services");
+    };
+    let names: Vec<_> = listed.service.into_iter().map(|it| it.name).collect();
+    assert!(
+        names.contains(&"millstream.v1.TopicService".to_owned()),
+        "{names:?}"
+    );
+
+    let mut stable = v1::server_reflection_client::ServerReflectionClient::new(channel);
+    let request = v1::ServerReflectionRequest {
+        host: String::new(),
+        message_request: Some(v1::server_reflection_request::MessageRequest::ListServices(
+            String::new(),
+        )),
+    };
+    let answers = stable.server_reflection_info(tokio_stream::once(request));
+    assert!(within("v1", answers).await.is_ok());
+}

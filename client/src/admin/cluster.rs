@@ -100,6 +100,9 @@ impl Admin {
     ///
     /// # Errors
     /// What kept the cluster from being asked.
+    ///
+    /// # Cancel safety
+    /// Dropping the future changes nothing.
     pub async fn describe_cluster(&self) -> Result<ClusterDescription> {
         let (cluster, _) = self
             .ask("describing the cluster", Repeat::Always, |broker| {

@@ -1,4 +1,7 @@
 //! Configurations of topics and brokers: show and change.
+//!
+//! An entry says its value, the default, and where the value comes from. Only topics can be changed
+//! while the broker runs; a call changes all keys or none.
 
 use millstream_proto::grpc::v1::{self, config_service_client::ConfigServiceClient};
 use tonic::transport::Channel;
@@ -141,6 +144,9 @@ impl Admin {
     ///
     /// # Errors
     /// What kept the cluster from being asked.
+    ///
+    /// # Cancel safety
+    /// Dropping the future changes nothing.
     pub async fn describe_configs(
         &self,
         resources: &[ConfigResource],
@@ -176,6 +182,9 @@ impl Admin {
     ///
     /// # Errors
     /// What kept it from being done; all changes are done or none.
+    ///
+    /// # Cancel safety
+    /// Dropping the future leaves all of the changes made, or none.
     pub async fn alter_configs(
         &self,
         resource: &ConfigResource,

@@ -1,4 +1,8 @@
 //! Committed offsets of groups: list, commit, delete.
+//!
+//! Commits here come from outside of a group: the coordinator takes them only while the group has no
+//! members. Those of a member carry its epoch and are sent by `consumer/group/commit_sender.rs`, which
+//! shares the types.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -78,6 +82,9 @@ impl Admin {
     ///
     /// # Errors
     /// What kept the cluster from being asked, or the group from being read.
+    ///
+    /// # Cancel safety
+    /// Dropping the future changes nothing.
     pub async fn list_group_offsets(
         &self,
         group: &str,
@@ -153,6 +160,9 @@ impl Admin {
     ///
     /// # Errors
     /// What kept the cluster from being asked, or the group from being written.
+    ///
+    /// # Cancel safety
+    /// Dropping the future leaves the offsets committed or not.
     pub async fn commit_group_offsets(
         &self,
         group: &str,
@@ -269,6 +279,9 @@ impl Admin {
     ///
     /// # Errors
     /// What kept the cluster from being asked, or the group from being written.
+    ///
+    /// # Cancel safety
+    /// Dropping the future leaves the offsets deleted or not.
     pub async fn delete_group_offsets(
         &self,
         group: &str,

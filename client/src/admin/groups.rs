@@ -1,4 +1,8 @@
 //! Consumer groups: list, describe, delete.
+//!
+//! A described group is its members with what each holds and is to hold, the partitions it has
+//! committed offsets of or reads, with their lag, and its last rebalances. Every question goes to the
+//! group's coordinator; an answer is what that knew at the moment.
 
 use std::{sync::Arc, time::Duration};
 
@@ -206,6 +210,9 @@ impl Admin {
     ///
     /// # Errors
     /// What kept the cluster from being asked, or part of the groups from being listed.
+    ///
+    /// # Cancel safety
+    /// Dropping the future changes nothing.
     pub async fn list_groups(&self) -> Result<Vec<GroupListing>> {
         let mut attempts = Attempts::new(self);
         loop {
@@ -241,6 +248,9 @@ impl Admin {
     ///
     /// # Errors
     /// What kept the cluster from being asked.
+    ///
+    /// # Cancel safety
+    /// Dropping the future changes nothing.
     pub async fn describe_groups(
         &self,
         groups: &[&str],
@@ -263,6 +273,9 @@ impl Admin {
     ///
     /// # Errors
     /// What kept the cluster from being asked.
+    ///
+    /// # Cancel safety
+    /// Dropping the future leaves each group deleted or not.
     pub async fn delete_groups(&self, groups: &[&str]) -> Result<Vec<(String, Result<()>)>> {
         self.per_group(
             groups,

@@ -1,6 +1,7 @@
 //! [`Admin`]: topics, configurations, offsets, groups and the cluster. Every call has a deadline; calls for
 //! several items return a result for each.
 
+mod clients;
 mod cluster;
 mod configs;
 mod group_offsets;
@@ -10,6 +11,7 @@ mod topics;
 
 use std::{future::Future, sync::Arc, time::Duration};
 
+pub use clients::{ClientConnection, ClientProtocol};
 pub use cluster::{BrokerDescription, ClusterDescription, DataDirectory};
 pub use configs::{ConfigChange, ConfigEntry, ConfigResource, ConfigSource};
 pub use group_offsets::{CommitOffset, CommittedOffset};

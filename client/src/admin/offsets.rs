@@ -1,4 +1,7 @@
 //! Offsets: look up by position or time; delete records below one.
+//!
+//! Both ask the leader of each partition, one call a leader, and ask again until the deadline what an
+//! error that passes has kept from being done: `per_leader` is that loop, `round` one turn of it.
 
 use std::{
     collections::BTreeMap,
@@ -90,6 +93,9 @@ impl Admin {
     ///
     /// # Errors
     /// What kept the cluster from being asked.
+    ///
+    /// # Cancel safety
+    /// Dropping the future changes nothing.
     pub async fn list_offsets(
         &self,
         queries: &[(&str, i32, OffsetSpec)],
@@ -126,6 +132,9 @@ impl Admin {
     ///
     /// # Errors
     /// What kept the cluster from being asked.
+    ///
+    /// # Cancel safety
+    /// Dropping the future leaves the records of each partition deleted or not.
     pub async fn delete_records(
         &self,
         items: &[(&str, i32, Option<i64>)],

@@ -1,4 +1,8 @@
 //! Topics: create, delete, list, describe, add partitions.
+//!
+//! The types are the broker's answers in the client's words: ids, partitions with their leaders, and
+//! on request where each log stands. Calls for several topics return a result for each; the last
+//! impl block is the calls, what is before it the types and how they are read.
 
 use std::collections::BTreeMap;
 
@@ -237,6 +241,9 @@ impl Admin {
     ///
     /// # Errors
     /// What kept the topic from being created.
+    ///
+    /// # Cancel safety
+    /// Dropping the future leaves the topic created or not.
     pub async fn create_topic(&self, topic: NewTopic) -> Result<CreatedTopic> {
         let results = self.create_topics(vec![topic], false).await?;
         let mut results = results.into_iter().map(|(_, result)| result);
@@ -250,6 +257,9 @@ impl Admin {
     ///
     /// # Errors
     /// What kept the cluster from being asked.
+    ///
+    /// # Cancel safety
+    /// Dropping the future leaves each topic created or not.
     pub async fn create_topics(
         &self,
         topics: Vec<NewTopic>,
@@ -277,6 +287,9 @@ impl Admin {
     ///
     /// # Errors
     /// What kept the cluster from being asked.
+    ///
+    /// # Cancel safety
+    /// Dropping the future leaves each topic deleted or not.
     pub async fn delete_topics(
         &self,
         names: &[&str],
@@ -303,6 +316,9 @@ impl Admin {
     ///
     /// # Errors
     /// What kept it from being done.
+    ///
+    /// # Cancel safety
+    /// Dropping the future leaves all of the partitions added, or none.
     pub async fn create_partitions(
         &self,
         name: &str,
@@ -328,6 +344,9 @@ impl Admin {
     ///
     /// # Errors
     /// What kept the cluster from being asked.
+    ///
+    /// # Cancel safety
+    /// Dropping the future changes nothing.
     pub async fn list_topics(&self, include_internal: bool) -> Result<Vec<TopicListing>> {
         let (answer, broker) = self
             .ask("listing topics", Repeat::Always, |broker| {
@@ -356,6 +375,9 @@ impl Admin {
     ///
     /// # Errors
     /// What kept the cluster from being asked.
+    ///
+    /// # Cancel safety
+    /// Dropping the future changes nothing.
     pub async fn describe_topics(
         &self,
         names: &[&str],

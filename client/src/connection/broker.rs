@@ -27,6 +27,9 @@ const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(10);
 /// Silence after that question which breaks the connection.
 const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// What brokers are told that this is.
+const USER_AGENT: &str = concat!("millstream/", env!("CARGO_PKG_VERSION"));
+
 /// Channels to one broker.
 #[derive(Debug)]
 pub(crate) struct Broker {
@@ -42,6 +45,8 @@ impl Broker {
             .map_err(|_| Error::Address {
                 found: address.to_owned(),
             })?
+            .user_agent(USER_AGENT)
+            .expect("a constant is a header value")
             .connect_timeout(config.connect_timeout)
             .tcp_nodelay(true)
             .initial_stream_window_size(STREAM_WINDOW_BYTES)

@@ -1,4 +1,7 @@
 //! [`TopicMetadata`] and its cache: what a client knows of topics until a broker says otherwise.
+//!
+//! An entry is one broker's answer: id, partitions, leaders. It is used until it is old or an error
+//! says that it is wrong, and is then replaced as a whole, never patched.
 
 use std::{
     collections::HashMap,

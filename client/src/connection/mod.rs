@@ -112,7 +112,7 @@ impl Connection {
                 self.prefer(address);
                 Ok(cluster.into_inner())
             }
-            Ok(Err(status)) => Err(broker.failure(&status, false)),
+            Ok(Err(status)) => Err(not_native(broker.failure(&status, false))),
             Err(_) => Err(Error::TimedOut {
                 operation: "connecting",
                 after,
@@ -229,5 +229,22 @@ impl Connection {
                 Err(error)
             }
         }
+    }
+}
+
+/// Says of a first answer that made no sense where it came from.
+fn not_native(error: Error) -> Error {
+    match error {
+        Error::Disconnected { broker, reason, .. } | Error::Protocol { broker, reason } => {
+            // tonic tells what another kind of server said at the end of what it makes of it.
+            let http = reason.rsplit_once("response with status: ");
+            Error::NotNative {
+                address: broker,
+                reason: http.map_or(reason.clone(), |(_, status)| {
+                    format!("HTTP status {status}")
+                }),
+            }
+        }
+        error => error,
     }
 }

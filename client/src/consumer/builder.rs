@@ -1,4 +1,7 @@
 //! [`ConsumerBuilder`]: every option of a consumer, with its default and its bounds.
+//!
+//! Options of reading go into [`ConsumerConfig`], those of membership into the group's, which count
+//! once `group` named one. `build` checks them together.
 
 use std::{sync::Arc, time::Duration};
 

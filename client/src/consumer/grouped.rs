@@ -1,4 +1,8 @@
 //! What a [`Consumer`] does in a group: subscribe, commit, ask what is committed, leave.
+//!
+//! The calls only say what is wanted; the membership's own task (`group/membership.rs`) talks to the
+//! coordinator, and the committer (`group/committer.rs`) sends the offsets. What may be committed is
+//! what was handed out before the last call for more.
 
 use std::time::Duration;
 

@@ -1,4 +1,8 @@
 //! [`Consumer`]: a stream of the records of partitions that it, or its group, assigned.
+//!
+//! Here are the calls of one that assigns by hand, and how the next record is found; `grouped.rs` has
+//! those of a member of a group. What is assigned and read ahead is in `state.rs`, the task that
+//! fetches in `fetcher.rs`, the membership in `group/`.
 
 mod assignment;
 mod builder;

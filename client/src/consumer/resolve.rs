@@ -1,4 +1,7 @@
 //! From assignments to offsets: which partitions there are, where each starts and where it ends.
+//!
+//! Three steps: look the topics up (`plan`), replace commits by offsets (`start_at_commits`), and ask
+//! once for all offsets that are still words (`resolve`). Nothing is assigned before all is known.
 
 use std::{collections::HashMap, sync::Arc};
 

@@ -1,4 +1,8 @@
 //! [`PartitionQueue`]: batches of one partition that wait to be sent; the last one may be open.
+//!
+//! `send` appends to the open batch, the sender takes batches off the front once they are full, have
+//! lingered or are forced. One short mutex guards both ends; records are encoded under it, so that
+//! their order in the log is that of the `send` calls.
 
 use std::{
     collections::VecDeque,

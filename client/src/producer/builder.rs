@@ -1,4 +1,7 @@
 //! [`ProducerBuilder`]: every option of a producer, with its default and its bounds.
+//!
+//! Options are plain values until `build` checks them together; what works by them afterwards is
+//! [`ProducerConfig`], which nothing changes any more.
 
 use std::{sync::Arc, time::Duration};
 

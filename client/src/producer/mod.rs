@@ -134,6 +134,14 @@ impl Producer {
         self.shared.unacknowledged()
     }
 
+    /// Why records wait, where they do: the last failure of a partition whose records are to be sent
+    /// again, such as a full disk of its broker. It becomes the cause of [`Error::TimedOut`] when
+    /// `delivery_timeout` is over. `None` while everything goes its way.
+    #[must_use]
+    pub fn obstacle(&self) -> Option<Error> {
+        self.shared.obstacle()
+    }
+
     /// Flushes within `timeout` and stops; records that are not acknowledged by then fail.
     ///
     /// # Errors

@@ -1,4 +1,8 @@
 //! [`Shared`]: what the calls on a producer and its sender have in common.
+//!
+//! Topics and their queues by name, the memory budget, batches that are not completed (for `flush`),
+//! the queues that newly have something to send, and the signal that wakes the sender. Nothing here
+//! waits for a broker but the first look-up of a topic.
 
 use std::{
     collections::HashMap,
@@ -47,6 +51,8 @@ pub(crate) struct Shared {
     unfinished: Mutex<HashMap<u64, Arc<Completion>>>,
     unacknowledged: AtomicUsize,
     close_announced: AtomicBool,
+    /// Why records wait, as of the sender's last turn.
+    obstacle: Mutex<Option<Error>>,
 }
 
 fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -82,6 +88,7 @@ impl Shared {
             unfinished: Mutex::default(),
             unacknowledged: AtomicUsize::new(0),
             close_announced: AtomicBool::new(false),
+            obstacle: Mutex::default(),
             config,
         }
     }
@@ -195,6 +202,14 @@ impl Shared {
         }
         self.wake.notify_one();
         unfinished
+    }
+
+    pub(crate) fn obstacle(&self) -> Option<Error> {
+        locked(&self.obstacle).clone()
+    }
+
+    pub(crate) fn set_obstacle(&self, obstacle: Option<Error>) {
+        *locked(&self.obstacle) = obstacle;
     }
 
     pub(crate) fn unacknowledged(&self) -> usize {

@@ -347,3 +347,36 @@ async fn without_acknowledgements_a_broken_stream_fails_what_was_not_sent() {
     }
     assert_eq!(producer.unacknowledged(), 0);
 }
+
+#[tokio::test]
+async fn a_refusal_for_good_ends_the_delivery_at_once_whatever_its_code() {
+    let code = ErrorCode::KafkaStorageError;
+    let broker = FakeBroker::start(1).await;
+    broker.on_produce(move |_| ProduceFault::RefuseForGood(code));
+    let producer = hasty(&broker).await;
+    let error = producer.send(record("a")).await.unwrap().await.unwrap_err();
+    assert_eq!(error.code(), Some(code));
+    assert!(!error.is_retriable(), "{error:?}");
+    assert_eq!(broker.state().produced.len(), 1, "asked once");
+}
+
+#[tokio::test]
+async fn what_records_wait_for_is_told_for_as_long_as_they_do() {
+    let code = ErrorCode::KafkaStorageError;
+    let broker = FakeBroker::start(1).await;
+    broker.on_produce(move |_| ProduceFault::Refuse(code));
+    let producer = hasty(&broker).await;
+    assert!(producer.obstacle().is_none());
+    let delivery = producer.send(record("a")).await.unwrap();
+    broker
+        .until("refused twice", |state| state.produced.len() > 1)
+        .await;
+    assert_eq!(
+        producer.obstacle().and_then(|error| error.code()),
+        Some(code)
+    );
+    broker.on_produce(|_| ProduceFault::None);
+    delivery.await.unwrap();
+    producer.send(record("b")).await.unwrap().await.unwrap();
+    assert!(producer.obstacle().is_none());
+}

@@ -1,4 +1,7 @@
 //! [`Args`]: the whole command line, and what is said where it cannot be parsed.
+//!
+//! Nouns and what every command takes are here, verbs and their options with the commands. The tests
+//! hold every help text and every refusal of a command line word for word.
 
 use std::process::ExitCode;
 
@@ -91,8 +94,10 @@ pub(crate) fn answer_parse_error(error: &clap::Error) -> ExitCode {
             let _ = error.print();
             ExitCode::SUCCESS
         }
-        ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
-            let _ = error.print();
+        // clap tells a missing verb only where no option has a value, also from the environment.
+        ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand | ErrorKind::MissingSubcommand => {
+            let mut command = command_of(std::env::args().skip(1));
+            output::talk(&command.render_help().to_string());
             ExitCode::from(2)
         }
         _ => {
@@ -114,6 +119,7 @@ fn parse_failure(error: &clap::Error, words: impl Iterator<Item = String>) -> Fa
         .lines()
         .find_map(|line| line.trim().strip_prefix("tip: "));
     let command = command_of(words);
+    let command = command.get_bin_name().unwrap_or(command.get_name());
     let hint = match tip {
         Some(tip) => format!("{tip}; see {command} --help"),
         None => format!("see {command} --help"),
@@ -122,17 +128,15 @@ fn parse_failure(error: &clap::Error, words: impl Iterator<Item = String>) -> Fa
 }
 
 /// The command that the words name, as far as they name one: `millstream topics create`.
-fn command_of(words: impl Iterator<Item = String>) -> String {
+fn command_of(words: impl Iterator<Item = String>) -> clap::Command {
     let mut command = Args::command();
-    let mut path = command.get_name().to_owned();
+    command.build();
     for word in words {
-        let Some(verb) = command.find_subcommand(&word) else {
-            continue;
-        };
-        path = format!("{path} {word}");
-        command = verb.clone();
+        if let Some(verb) = command.find_subcommand(&word) {
+            command = verb.clone();
+        }
     }
-    path
+    command
 }
 
 #[cfg(test)]
@@ -166,22 +170,64 @@ mod tests {
     }
 
     #[test]
-    fn every_command_with_options_of_its_own_has_an_example() {
+    fn every_command_has_an_example() {
         let mut command = Args::command();
         command.build();
         let mut texts = Vec::new();
         helps(&mut command, "millstream", &mut texts);
-        let is_verb = |name: &str| {
-            !matches!(
-                name.split_once('-'),
-                Some((
-                    _,
-                    "topics" | "groups" | "offsets" | "configs" | "cluster" | "log" | "bench"
-                ))
-            )
-        };
-        for (name, text) in texts.iter().filter(|(name, _)| is_verb(name)) {
+        for (name, text) in texts {
             assert!(text.contains("Example"), "{name} has no example:\n{text}");
+        }
+    }
+
+    #[test]
+    fn examples_are_command_lines() {
+        let mut command = Args::command();
+        command.build();
+        let mut texts = Vec::new();
+        after_helps(&command, &mut texts);
+        let mut examples = 0;
+        for (name, text) in texts {
+            let commands = text.lines().flat_map(|line| line.split('|'));
+            let ours = commands
+                .map(str::trim)
+                .filter(|command| command.starts_with("millstream ") && !command.contains('\''));
+            for example in ours {
+                let words = example.split_whitespace().take_while(|word| *word != ">");
+                let parsed = Args::try_parse_from(words);
+                assert!(parsed.is_ok(), "{name}: {example}: {parsed:?}");
+                examples += 1;
+            }
+        }
+        assert!(examples > 40, "{examples}");
+    }
+
+    /// The text after the options of a command and of all commands below it.
+    fn after_helps(command: &clap::Command, texts: &mut Vec<(String, String)>) {
+        let text = command.get_after_help().map(ToString::to_string);
+        let name = command.get_bin_name().unwrap_or_default().to_owned();
+        texts.push((name, text.unwrap_or_default()));
+        for verb in command.get_subcommands() {
+            after_helps(verb, texts);
+        }
+    }
+
+    #[test]
+    fn paragraphs_of_help_fit_every_terminal() {
+        let mut command = Args::command();
+        command.build();
+        let mut texts = Vec::new();
+        after_helps(&command, &mut texts);
+        for (name, text) in texts {
+            let mut lines = text.lines().peekable();
+            while let Some(line) = lines.next() {
+                let goes_on = lines.peek().is_some_and(|next| !next.is_empty());
+                let is_example = line.starts_with("  millstream ");
+                assert!(
+                    is_example || !goes_on || line.len() <= 80,
+                    "{name}: cut by hand, and again by a terminal of 80 columns: {line}"
+                );
+            }
         }
     }
 
@@ -192,15 +238,21 @@ mod tests {
             "topics create",
             "topics create flights --partition 8",
             "topics create flights --partitions 0",
+            "topics create flights --partitions -1",
+            "topics alter flights --partitions many",
             "topics create flights --config retention.ms",
             "topics delete",
             "produce",
             "produce flights --format xml",
+            "produce flights --timeout 0",
+            "produce flights --linger-ms -1",
+            "produce flights --record-bytes-max 0",
             "consume flights --from yesterday",
             "consume flights --from -1",
             "consume flights --format valeu",
             "consume flights --partition -1",
             "consume flights --limit many",
+            "consume flights --limit -1",
             "consume flights --group readers --partition 3",
             "consume flights --group ",
             "groups describe",

@@ -1,4 +1,7 @@
 //! [`Failure`]: why a command stops, in two lines, `error:` and `hint:`.
+//!
+//! Every error of the client crate and of the system becomes one here, with a hint in words of the
+//! command line. No name or message reaches the terminal with a control character in it.
 
 use std::{fmt, io};
 
@@ -107,6 +110,14 @@ impl From<millstream::Error> for Failure {
             }
             millstream::Error::OffsetOutOfRange { .. } => {
                 "pass --from earliest, latest, a time, or an offset in range".to_owned()
+            }
+            // What only reads, or is the same done twice, is tried again before it comes to this.
+            millstream::Error::Disconnected { .. } => {
+                "see whether it was done before you try again; the broker's log says more"
+                    .to_owned()
+            }
+            millstream::Error::Config { .. } => {
+                "pass another value; the command's --help names its options".to_owned()
             }
             millstream::Error::UnknownPartition { .. } => "pass a --partition in range".to_owned(),
             millstream::Error::Corrupt { .. } => {

@@ -9,6 +9,7 @@ mod commands;
 mod confirm;
 mod failure;
 mod interrupts;
+mod number;
 mod output;
 mod quantity;
 mod session;

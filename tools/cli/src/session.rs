@@ -1,4 +1,7 @@
 //! [`Session`]: what a command that talks to a cluster has: the client, and the form of its output.
+//!
+//! And what commands share about topics and groups: describe one, or say that it does not exist, with
+//! the nearest name.
 
 use millstream::{Admin, Client, ErrorCode, admin::GroupDescription};
 

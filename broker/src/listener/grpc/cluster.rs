@@ -9,6 +9,7 @@ use super::{control::Control, wire};
 use crate::service::{
     RequestContext, Services,
     cluster::{BrokerDescription, DataDirectoryDescription},
+    connections::{Connection, Protocol},
 };
 
 /// Adapter of [`ClusterService`].
@@ -42,6 +43,37 @@ impl ClusterService for ClusterAdapter {
         described
             .map(Response::new)
             .map_err(|error| wire::status(&error))
+    }
+
+    async fn list_clients(
+        &self,
+        request: Request<v1::ListClientsRequest>,
+    ) -> Result<Response<v1::ListClientsResponse>, Status> {
+        let work = |services: Arc<Services>, _context| async move {
+            let connections = services.connections().list();
+            v1::ListClientsResponse {
+                broker_id: services.local_broker().id.0,
+                connections: connections.iter().map(|it| client(it)).collect(),
+            }
+        };
+        self.control.run(wire::context(&request), work).await
+    }
+}
+
+fn client(connection: &Connection) -> v1::ClientConnection {
+    let protocol = match connection.protocol {
+        Protocol::Native => v1::ClientProtocol::Native,
+        Protocol::Kafka => v1::ClientProtocol::Kafka,
+    };
+    let said = connection.said();
+    v1::ClientConnection {
+        protocol: protocol.into(),
+        address: connection.address.to_string(),
+        client_id: said.client_id,
+        software_name: said.software_name,
+        software_version: said.software_version,
+        connected_at_ms: connection.connected_at_ms,
+        requests: connection.requests(),
     }
 }
 

@@ -27,13 +27,16 @@ use std::{
 
 use millstream_proto::grpc::{FILE_DESCRIPTOR_SET, v1};
 use tokio::{net::TcpListener, runtime};
-use tonic::transport::Server;
+use tonic::{Request, Status, service::InterceptorLayer, transport::Server};
 
 use control::Control;
 
 use crate::{
     listener::{ConnectionCounts, accept},
-    service::Services,
+    service::{
+        Services,
+        connections::{Connection, Protocol},
+    },
     shutdown::Shutdown,
 };
 
@@ -84,11 +87,16 @@ pub async fn serve(
     let control = Control::new(control, Arc::clone(&services));
     let (health_reporter, health) = tonic_health::server::health_reporter();
     report_serving(&health_reporter).await;
-    let reflection = tonic_reflection::server::Builder::configure()
-        .register_encoded_file_descriptor_set(FILE_DESCRIPTOR_SET)
-        .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
-        .build_v1()?;
-    let incoming = accept::incoming(listener, services.config(), counts, shutdown.clone());
+    let reflection_v1 = reflection().build_v1()?;
+    // Older tools ask for it under this name only.
+    let reflection_v1alpha = reflection().build_v1alpha()?;
+    let incoming = accept::incoming(
+        listener,
+        Protocol::Native,
+        Arc::clone(&services),
+        counts,
+        shutdown.clone(),
+    );
     let produce = produce::ProduceAdapter::new(Arc::clone(&services), shutdown.clone());
     let fetch = fetch::FetchAdapter::new(Arc::clone(&services), shutdown.clone());
     let groups = groups::GroupAdapter::new(control.clone(), shutdown.clone());
@@ -101,6 +109,7 @@ pub async fn serve(
         .http2_max_header_list_size(HEADER_BYTES_MAX)
         .http2_keepalive_interval(Some(network.keepalive_interval))
         .http2_keepalive_timeout(Some(network.keepalive_timeout))
+        .layer(InterceptorLayer::new(note_caller))
         .add_service(
             v1::produce_service_server::ProduceServiceServer::new(produce)
                 .max_decoding_message_size(request_bytes_max),
@@ -132,7 +141,8 @@ pub async fn serve(
             cluster::ClusterAdapter::new(control),
         ))
         .add_service(health)
-        .add_service(reflection);
+        .add_service(reflection_v1)
+        .add_service(reflection_v1alpha);
     let grace = left_open(shutdown.clone());
     let begun = async move {
         shutdown.begun().await;
@@ -143,6 +153,28 @@ pub async fn serve(
         // Streams have ended by themselves; whoever still holds a connection does not hold us up.
         () = grace => Ok(()),
     }
+}
+
+/// Counts a call of its connection, and notes what the client says that it is: the first product of its
+/// user agent (RFC 9110, 10.1.5).
+fn note_caller(request: Request<()>) -> Result<Request<()>, Status> {
+    if let Some(connection) = request.extensions().get::<Arc<Connection>>() {
+        connection.asked("");
+        let agent = request.metadata().get("user-agent");
+        let agent = agent.and_then(|agent| agent.to_str().ok());
+        if let Some(product) = agent.and_then(|agent| agent.split_whitespace().next()) {
+            let (name, version) = product.split_once('/').unwrap_or((product, ""));
+            connection.is_software(name, version);
+        }
+    }
+    Ok(request)
+}
+
+/// What describes the API to tools.
+fn reflection<'a>() -> tonic_reflection::server::Builder<'a> {
+    tonic_reflection::server::Builder::configure()
+        .register_encoded_file_descriptor_set(FILE_DESCRIPTOR_SET)
+        .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
 }
 
 /// Resolves when the shutdown has begun and clients had time to close their connections.

@@ -44,6 +44,7 @@ fn timeout(metadata: &MetadataMap) -> Option<Duration> {
 /// A refusal as a message.
 pub(super) fn error(error: ServiceError) -> v1::Error {
     v1::Error {
+        retriable: error.code.is_retriable() && !error.is_permanent,
         may_have_been_written: error.may_have_been_written,
         current_leader: error.leader_epoch.map(|epoch| v1::Leader {
             broker_id: -1,

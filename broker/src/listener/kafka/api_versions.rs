@@ -30,6 +30,13 @@ pub(super) fn begin(mut asked: Asked) -> Result<Begun, Closing> {
     let answer = match asked.decode() {
         Ok(request) => {
             let error = check(version, &request);
+            if error == ErrorCode::None && version >= SOFTWARE_NAMED {
+                let (name, version) = (
+                    &request.client_software_name,
+                    &request.client_software_version,
+                );
+                asked.client.connection.is_software(name, version);
+            }
             let epoch = asked.client.services().metadata_index();
             Answer::encode(correlation_id, version, &response(version, error, epoch))
         }

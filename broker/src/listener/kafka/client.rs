@@ -1,9 +1,9 @@
 //! [`Client`]: who sent a request, and in which version it speaks.
 
-use std::{net::IpAddr, sync::Arc};
+use std::sync::Arc;
 
 use super::Gate;
-use crate::service::{RequestContext, Services};
+use crate::service::{RequestContext, Services, connections::Connection};
 
 /// Who sent a request.
 #[derive(Debug, Clone)]
@@ -13,8 +13,8 @@ pub(super) struct Client {
     pub(super) version: i16,
     /// As it calls itself; may be empty.
     pub(super) client_id: Arc<str>,
-    /// Where it is.
-    pub(super) address: IpAddr,
+    /// What it came through.
+    pub(super) connection: Arc<Connection>,
 }
 
 impl Client {
@@ -29,6 +29,6 @@ impl Client {
 
     /// Its address as Kafka writes it into group metadata.
     pub(super) fn host(&self) -> String {
-        format!("/{}", self.address)
+        format!("/{}", self.connection.address.ip())
     }
 }

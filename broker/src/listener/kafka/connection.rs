@@ -18,15 +18,14 @@ use super::{
     traffic::Counted,
 };
 use crate::{
-    listener::{accept::Admission, watched::Watched},
+    listener::{accept::Place, watched::Watched},
     shutdown::Shutdown,
 };
 
 /// Serves a connection until its client ends it, breaks the protocol, or the daemon stops.
-pub(super) async fn serve(stream: Watched<Admission>, gate: Arc<Gate>, shutdown: Shutdown) {
-    let Some(address) = stream.peer() else {
-        return;
-    };
+pub(super) async fn serve(stream: Watched<Place>, gate: Arc<Gate>, shutdown: Shutdown) {
+    let from = Arc::clone(stream.place().connection());
+    let address = from.address;
     let limits = &gate.services.config().limits;
     let frame_bytes_max = limits.request_bytes_max.as_usize();
     let in_flight_max = usize::try_from(limits.kafka_requests_in_flight_max).unwrap_or(usize::MAX);
@@ -46,7 +45,7 @@ pub(super) async fn serve(stream: Watched<Admission>, gate: Arc<Gate>, shutdown:
     };
     let begin = |frame: Bytes| {
         let bytes = frame.len();
-        let (api_key, begun) = dispatch::begin(&gate, address.ip(), frame)?;
+        let (api_key, begun) = dispatch::begin(&gate, &from, frame)?;
         let answering = gate.traffic.counted(api_key, bytes, begun.answering);
         Ok((answering, begun.is_exclusive))
     };

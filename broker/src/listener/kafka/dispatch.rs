@@ -1,6 +1,6 @@
 //! Which adapter takes which request.
 
-use std::{future::Future, io, net::IpAddr, pin::Pin, sync::Arc};
+use std::{future::Future, io, pin::Pin, sync::Arc};
 
 use bytes::Bytes;
 use kafka_protocol::{
@@ -19,6 +19,7 @@ use super::{
     frames::FrameError,
     groups, log_dirs, metadata, offsets, produce, producer_ids, sasl, topics,
 };
+use crate::service::connections::Connection;
 
 /// The APIs that are answered; the versions of each are those that `codec` decodes.
 const ANSWERED: &[ApiKey] = &[
@@ -135,7 +136,7 @@ impl Asked {
 /// A message that is none.
 pub(super) fn begin(
     gate: &Arc<Gate>,
-    address: IpAddr,
+    from: &Arc<Connection>,
     mut frame: Bytes,
 ) -> Result<(i16, Begun), Closing> {
     let header = codec::RequestHeader::parse(&mut frame)?;
@@ -143,12 +144,14 @@ pub(super) fn begin(
     let not_served = Closing::NotServed { api_key, version };
     let api = ANSWERED.iter().find(|api| **api as i16 == api_key);
     let api = *api.ok_or(not_served)?;
+    let client_id = header.client_id.as_deref().unwrap_or_default();
+    from.asked(client_id);
     let asked = Asked {
         client: Client {
             gate: Arc::clone(gate),
             version,
-            client_id: Arc::from(header.client_id.as_deref().unwrap_or_default()),
-            address,
+            client_id: Arc::from(client_id),
+            connection: Arc::clone(from),
         },
         api,
         correlation_id: header.correlation_id,

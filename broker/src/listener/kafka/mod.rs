@@ -41,7 +41,7 @@ pub use traffic::KafkaTraffic;
 use crate::{
     config::value::HostPort,
     listener::{ConnectionCounts, accept},
-    service::Services,
+    service::{Services, connections::Protocol},
     shutdown::Shutdown,
 };
 
@@ -71,7 +71,13 @@ pub async fn serve(
     counts: Arc<ConnectionCounts>,
     traffic: Arc<KafkaTraffic>,
 ) {
-    let incoming = accept::incoming(listener, services.config(), counts, shutdown.clone());
+    let incoming = accept::incoming(
+        listener,
+        Protocol::Kafka,
+        Arc::clone(&services),
+        counts,
+        shutdown.clone(),
+    );
     let sessions_max = services.config().limits.fetch_sessions_max;
     let gate = Arc::new(Gate {
         fetch_sessions: fetch::Sessions::new(sessions_max),

@@ -1,4 +1,7 @@
 //! Where partitions of a group start: at what is committed, else where the application said.
+//!
+//! One round asks for all partitions that were assigned; those that could not be answered for a reason
+//! that passes are left open for the next round, others stop with their error.
 
 use std::{collections::BTreeMap, sync::Arc};
 

@@ -176,6 +176,7 @@ impl Sender {
                 .flatten()
                 .fold(wake_at, Instant::min);
         }
+        self.shared.set_obstacle(self.obstacle());
         let timeout = self.shared.config.request_timeout;
         let streams = self
             .routes
@@ -183,6 +184,12 @@ impl Sender {
             .filter_map(|route| route.stream.as_ref());
         let overdue = streams.filter_map(|stream| stream.overdue_at(timeout));
         overdue.fold(wake_at, Instant::min)
+    }
+
+    /// The last failure of a lane that has not got on since.
+    fn obstacle(&self) -> Option<Error> {
+        let mut lanes = self.active.iter().filter_map(|id| self.lanes.get(id));
+        lanes.find_map(|lane| lane.last_error.clone())
     }
 
     /// The active lanes, from the first that found no room in its stream the last time: otherwise the

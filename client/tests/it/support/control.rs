@@ -322,4 +322,11 @@ impl cluster::ClusterService for Control {
             }],
         })
     }
+
+    async fn list_clients(
+        &self,
+        _: Request<v1::ListClientsRequest>,
+    ) -> Answer<v1::ListClientsResponse> {
+        Err(Status::unimplemented("list clients"))
+    }
 }

@@ -30,6 +30,8 @@ pub(crate) enum ProduceFault {
     None,
     /// Refuse it.
     Refuse(ErrorCode),
+    /// Refuse it for good, whatever Kafka says of the code.
+    RefuseForGood(ErrorCode),
     /// Write it, and say that nobody knows.
     WriteAndRefuse(ErrorCode),
     /// Write it and break the stream instead of answering.
@@ -262,6 +264,14 @@ pub(crate) fn record(value: impl Into<Bytes>) -> Record {
 
 pub(crate) fn wire_error(code: ErrorCode) -> v1::Error {
     millstream_proto::grpc::error_to_wire(code, format!("refused with {code}"), String::new())
+}
+
+/// A refusal that only a human can end.
+pub(crate) fn final_error(code: ErrorCode) -> v1::Error {
+    v1::Error {
+        retriable: false,
+        ..wire_error(code)
+    }
 }
 
 /// An address where nobody listens.

@@ -12,7 +12,7 @@ use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
 
-use super::{Inner, ProduceFault, wire_error};
+use super::{Inner, ProduceFault, final_error, wire_error};
 
 pub(crate) fn service(inner: Arc<Inner>) -> ProduceServiceServer<Produce> {
     ProduceServiceServer::new(Produce(inner)).max_decoding_message_size(1 << 30)
@@ -83,6 +83,7 @@ fn handle(inner: &Inner, request: &v1::ProduceRequest) -> Result<Option<v1::Prod
     };
     let result = match fault {
         ProduceFault::Refuse(code) => Ok(Some(ack(Some(wire_error(code))))),
+        ProduceFault::RefuseForGood(code) => Ok(Some(ack(Some(final_error(code))))),
         ProduceFault::Break => Err(Status::unavailable("injected")),
         ProduceFault::Ignore => Ok(None),
         _ => {

@@ -54,6 +54,69 @@ pub struct DataDirectory {
     #[prost(uint32, tag = "8")]
     pub offline_partitions: u32,
 }
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ListClientsRequest {}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ListClientsResponse {
+    /// The broker that answers.
+    #[prost(int32, tag = "1")]
+    pub broker_id: i32,
+    #[prost(message, repeated, tag = "2")]
+    pub connections: ::prost::alloc::vec::Vec<ClientConnection>,
+}
+/// One connection. What a client says of itself is cut at 128 characters, and empty where it says
+/// nothing.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ClientConnection {
+    #[prost(enumeration = "ClientProtocol", tag = "1")]
+    pub protocol: i32,
+    /// host:port of the client.
+    #[prost(string, tag = "2")]
+    pub address: ::prost::alloc::string::String,
+    /// The client id of its latest Kafka request that had one.
+    #[prost(string, tag = "3")]
+    pub client_id: ::prost::alloc::string::String,
+    /// Of ApiVersions (KIP-511) or the header user-agent.
+    #[prost(string, tag = "4")]
+    pub software_name: ::prost::alloc::string::String,
+    #[prost(string, tag = "5")]
+    pub software_version: ::prost::alloc::string::String,
+    #[prost(int64, tag = "6")]
+    pub connected_at_ms: i64,
+    /// Kafka requests or gRPC calls so far; a stream is one call.
+    #[prost(uint64, tag = "7")]
+    pub requests: u64,
+}
+/// What a connection speaks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum ClientProtocol {
+    Unspecified = 0,
+    Native = 1,
+    Kafka = 2,
+}
+impl ClientProtocol {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "CLIENT_PROTOCOL_UNSPECIFIED",
+            Self::Native => "CLIENT_PROTOCOL_NATIVE",
+            Self::Kafka => "CLIENT_PROTOCOL_KAFKA",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "CLIENT_PROTOCOL_UNSPECIFIED" => Some(Self::Unspecified),
+            "CLIENT_PROTOCOL_NATIVE" => Some(Self::Native),
+            "CLIENT_PROTOCOL_KAFKA" => Some(Self::Kafka),
+            _ => None,
+        }
+    }
+}
 /// Generated client implementations.
 pub mod cluster_service_client {
     #![allow(
@@ -160,6 +223,31 @@ pub mod cluster_service_client {
                 );
             self.inner.unary(req, path, codec).await
         }
+        /// Connections of clients to the broker that answers, the oldest first.
+        pub async fn list_clients(
+            &mut self,
+            request: impl tonic::IntoRequest<super::ListClientsRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ListClientsResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/millstream.v1.ClusterService/ListClients",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("millstream.v1.ClusterService", "ListClients"));
+            self.inner.unary(req, path, codec).await
+        }
     }
 }
 /// Generated server implementations.
@@ -180,6 +268,14 @@ pub mod cluster_service_server {
             request: tonic::Request<super::DescribeClusterRequest>,
         ) -> std::result::Result<
             tonic::Response<super::DescribeClusterResponse>,
+            tonic::Status,
+        >;
+        /// Connections of clients to the broker that answers, the oldest first.
+        async fn list_clients(
+            &self,
+            request: tonic::Request<super::ListClientsRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ListClientsResponse>,
             tonic::Status,
         >;
     }
@@ -290,6 +386,51 @@ pub mod cluster_service_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = DescribeClusterSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/millstream.v1.ClusterService/ListClients" => {
+                    #[allow(non_camel_case_types)]
+                    struct ListClientsSvc<T: ClusterService>(pub Arc<T>);
+                    impl<
+                        T: ClusterService,
+                    > tonic::server::UnaryService<super::ListClientsRequest>
+                    for ListClientsSvc<T> {
+                        type Response = super::ListClientsResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::ListClientsRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as ClusterService>::list_clients(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = ListClientsSvc(inner);
                         let codec = tonic_prost::ProstCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(

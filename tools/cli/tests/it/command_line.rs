@@ -116,13 +116,42 @@ fn help_and_version_are_data_and_no_command_is_an_error() {
             "{args:?}"
         );
     }
-    for args in [&[] as &[&str], &["topics"]] {
-        let output = millstream(args, b"");
-        assert_eq!(output.status.code(), Some(2), "{args:?}");
-        assert!(
-            output.stdout.is_empty() && !output.stderr.is_empty(),
-            "{args:?}"
-        );
+}
+
+#[test]
+fn a_noun_without_a_verb_shows_its_help_on_standard_error() {
+    for noun in [
+        "", "topics", "groups", "offsets", "configs", "cluster", "log", "bench",
+    ] {
+        for server in ["", "--server=127.0.0.1:9192"] {
+            let args: Vec<_> = [noun, server]
+                .into_iter()
+                .filter(|arg| !arg.is_empty())
+                .collect();
+            let output = millstream(&args, b"");
+            assert_eq!(output.status.code(), Some(2), "{args:?}");
+            assert!(output.stdout.is_empty(), "{args:?}");
+            let said = text(&output.stderr);
+            assert!(!said.contains("error:"), "{args:?}: {said}");
+            let usage = format!(
+                "Usage: {} [OPTIONS] <COMMAND>",
+                format!("millstream {noun}").trim()
+            );
+            assert!(said.contains(&usage), "{args:?}: {said}");
+        }
+    }
+}
+
+#[test]
+fn a_file_that_is_none_of_a_log_is_told() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let path = directory.path().join("notes.txt");
+    fs::write(&path, "hello").expect("writable");
+    for verb in ["dump", "verify"] {
+        let output = millstream(&["log", verb, path.to_str().expect("text")], b"");
+        assert_eq!(output.status.code(), Some(1), "{output:?}");
+        let said = text(&output.stdout) + &text(&output.stderr);
+        assert!(said.contains("no file of a log has this name"), "{said}");
     }
 }
 

@@ -6,8 +6,10 @@
     reason = "the fake broker is part of the tests, where clippy.toml allows them"
 )]
 
+mod clients;
 mod command_line;
 mod consume_group;
 mod fake_broker;
 mod groups;
 mod offsets;
+mod refusals;

@@ -19,6 +19,7 @@ use crate::{
     listener::grpc::{control::Control, wire},
     service::{
         RequestContext, ServiceError, Services,
+        connections::Connection,
         groups::members::{Member, MemberAnswer, MemberAnswers, Outbox},
     },
     shutdown::Shutdown,
@@ -68,8 +69,10 @@ pub(super) fn serve(
 }
 
 fn client_host<T>(request: &Request<T>) -> String {
-    let address = request.remote_addr();
-    address.map_or_else(String::new, |address| address.ip().to_string())
+    let connection = request.extensions().get::<Arc<Connection>>();
+    connection.map_or_else(String::new, |connection| {
+        connection.address.ip().to_string()
+    })
 }
 
 /// The side of the stream that the client reads.

@@ -1,4 +1,8 @@
 //! [`Load`]: how many records of what size at what rate, and the task that sends them.
+//!
+//! The generator is open-loop: [`Schedule`] says when each record is due, whatever became of those
+//! before it, and a latency counts from then. Values are windows of random bytes, with their index in
+//! front where a consumer has to tell them apart.
 
 use std::{
     sync::Arc,
@@ -15,6 +19,7 @@ use super::report;
 use crate::{
     commands::produce::{AcksOption, Codec},
     failure::{Failure, Result},
+    number,
     quantity::Throughput,
     session::Session,
 };
@@ -33,13 +38,13 @@ const NOISE_BYTES: usize = 64 * 1024;
 #[derive(Debug, Clone, clap::Args)]
 pub(crate) struct Load {
     /// Records to send
-    #[arg(long, value_name = "N", default_value_t = 1_000_000, value_parser = clap::value_parser!(u64).range(1..=1_000_000_000_000))]
+    #[arg(long, value_name = "N", default_value_t = 1_000_000, value_parser = number::within(1..=1_000_000_000_000_u64), allow_hyphen_values = true)]
     pub(crate) records: u64,
     /// Bytes of each value
     #[arg(long, value_name = "BYTES", default_value_t = 1024)]
     pub(crate) record_bytes: usize,
     /// Records per second; as fast as possible without it
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=1_000_000_000))]
+    #[arg(long, value_name = "N", value_parser = number::within(1..=1_000_000_000_u64), allow_hyphen_values = true)]
     pub(crate) rate: Option<u64>,
     /// Longest wait of a batch that is not full
     #[arg(long, value_name = "MS", default_value_t = 5)]

@@ -14,12 +14,18 @@ use millstream::NewTopic;
 
 use crate::{
     failure::{Failure, Outcome, Result},
-    output,
+    interrupts::Interrupts,
+    number, output,
     session::Session,
 };
 
 /// What to measure.
 #[derive(Debug, Subcommand)]
+#[command(after_help = "\
+Examples:
+  millstream bench produce --rate 20000 --records 600000
+  millstream bench consume
+  millstream bench e2e --rate 5000")]
 pub(crate) enum Verb {
     /// Records and bytes per second of a producer, and the latency of its acknowledgements
     Produce(produce::Options),
@@ -45,7 +51,7 @@ pub(crate) struct Target {
     #[arg(long, value_name = "NAME")]
     topic: Option<String>,
     /// Partitions of the topic that is created
-    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(i32).range(1..))]
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = number::within(1..=i32::MAX), allow_hyphen_values = true)]
     partitions: i32,
     /// Durability of the topic that is created
     #[arg(long, value_enum, default_value = "fsync")]
@@ -91,11 +97,16 @@ impl Target {
         verb: &str,
         work: impl AsyncFnOnce(&str) -> Result<T>,
     ) -> Result<T> {
+        // From before there is a topic to delete.
+        let mut interrupts = Interrupts::listen()?;
         let topic = self.open(session, verb).await?;
         let result = tokio::select! {
             result = work(&topic) => result,
-            _ = tokio::signal::ctrl_c() => {
-                Err(Failure::new("the bench was interrupted", "nothing was measured"))
+            () = interrupts.wait() => {
+                Err(Failure::new(
+                    "the bench was interrupted, nothing was measured",
+                    "run it again; fewer --records take less time",
+                ))
             }
         };
         if self.topic.is_none()

@@ -1,4 +1,7 @@
 //! Figures of a bench, as a table or as JSON.
+//!
+//! Throughput, percentiles of the latency, and the CPU time of this process; and whether they reach
+//! the goals that the options set, which is the exit code.
 
 use std::{fs, time::Duration};
 

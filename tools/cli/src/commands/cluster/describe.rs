@@ -15,6 +15,9 @@ use crate::{
 /// Options of `cluster describe`.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
+STATE is full while the disk takes no records, degraded while partitions are offline (millstream \
+topics describe says why), else ok.
+
 Example:
   millstream cluster describe --output json")]
 pub(crate) struct Options {}
@@ -70,13 +73,22 @@ fn directory_row(broker_id: i32, directory: &DataDirectory) -> Vec<String> {
     vec![
         broker_id.to_string(),
         directory.path.clone(),
-        if directory.full { "full" } else { "ok" }.to_owned(),
+        state(directory).to_owned(),
         directory.partitions.to_string(),
         directory.offline_partitions.to_string(),
         bytes(directory.log_bytes),
         bytes(directory.available_bytes),
         bytes(directory.total_bytes),
     ]
+}
+
+/// What somebody has to do something about, the wider first.
+const fn state(directory: &DataDirectory) -> &'static str {
+    match (directory.full, directory.offline_partitions) {
+        (true, _) => "full",
+        (false, 0) => "ok",
+        (false, _) => "degraded",
+    }
 }
 
 /// `3 d 4 h`, `4 h 5 min`, `5 min 6 s` or `6 s`.
@@ -111,6 +123,7 @@ fn broker_json(broker: &BrokerDescription) -> Value {
                 "total_bytes": directory.total_bytes,
                 "available_bytes": directory.available_bytes,
                 "log_bytes": directory.log_bytes,
+                "state": state(directory),
                 "full": directory.full,
                 "partitions": directory.partitions,
                 "offline_partitions": directory.offline_partitions,

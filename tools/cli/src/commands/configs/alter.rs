@@ -1,12 +1,17 @@
 //! `millstream configs alter`.
 
 use millstream::admin::ConfigResource;
+use serde_json::json;
 
 use super::Target;
 use crate::{
-    commands::topics::{Setting, alter::changes, parse_setting},
+    commands::topics::{
+        Setting,
+        alter::{changes, changes_json},
+        parse_setting,
+    },
     failure::{Failure, Outcome, Result},
-    output,
+    output::{self, OutputFormat},
     session::Session,
 };
 
@@ -43,7 +48,27 @@ pub(crate) async fn run(options: Options, session: &Session) -> Result<Outcome> 
         .admin()
         .alter_configs(&resource, &changes, options.dry_run)
         .await?;
-    let done = if options.dry_run { "could be" } else { "was" };
-    output::line(&format!("configuration {done} changed"))?;
+    match session.output {
+        OutputFormat::Table => {
+            let done = if options.dry_run { "could be" } else { "was" };
+            output::line(&format!(
+                "configuration of {} {done} changed",
+                name(&resource)
+            ))?;
+        }
+        OutputFormat::Json => output::json(&json!({
+            "resource": name(&resource),
+            "configs": changes_json(&changes),
+            "dry_run": options.dry_run,
+        }))?,
+    }
     Ok(Outcome::Positive)
+}
+
+fn name(resource: &ConfigResource) -> String {
+    match resource {
+        ConfigResource::Topic(name) => format!("topic {name}"),
+        ConfigResource::Broker(Some(id)) => format!("broker {id}"),
+        _ => "the broker".to_owned(),
+    }
 }

@@ -13,6 +13,10 @@ use crate::{
 
 /// What to do with configurations.
 #[derive(Debug, Subcommand)]
+#[command(after_help = "\
+Examples:
+  millstream configs describe --topic flights --changed
+  millstream configs alter --topic flights --set retention.ms=86400000")]
 pub(crate) enum Verb {
     /// Show the keys of a topic or broker, their values and where those come from
     Describe(describe::Options),

@@ -10,7 +10,7 @@ use crate::{failure::Result, interrupts::Interrupts, session::Session};
 /// Prints the records.
 pub(super) async fn run(options: &Options, from: Start, session: &Session) -> Result<()> {
     let mut consumer = assign(options, from, session).await?;
-    let mut printer = Printer::new(io::stdout(), options.format.clone());
+    let mut printer = Printer::new(io::stdout(), options.format(session.output));
     let mut interrupts = Interrupts::listen()?;
     let left = options.limit.unwrap_or(u64::MAX);
     let result = print(left, &mut consumer, &mut printer, &mut interrupts).await;

@@ -1,4 +1,7 @@
 //! [`Format`]: how a record is written, without the line end after it.
+//!
+//! Value, JSON or a template. [`parse`] reads the option, [`Format::write`] appends a record; the JSON
+//! form is what `millstream produce --format json` reads, byte for byte the same record.
 
 use std::borrow::Cow;
 

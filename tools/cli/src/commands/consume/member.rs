@@ -58,7 +58,7 @@ pub(super) async fn run(
     } else {
         Some(Ends::of(topic, isolation)?)
     };
-    let hand_over = HandOver::new(Printer::new(io::stdout(), options.format.clone()));
+    let hand_over = HandOver::new(Printer::new(io::stdout(), options.format(session.output)));
     let consumer = session
         .client
         .consumer()

@@ -17,6 +17,8 @@ use millstream::{
 use crate::{
     args::Global,
     failure::{Failure, Outcome, Result},
+    number,
+    output::OutputFormat,
     session::Session,
     start,
 };
@@ -26,18 +28,21 @@ use format::Format;
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Formats:
-  value     each record's value and a line end, and nothing else; null values are empty lines
-  json      {\"topic\", \"partition\", \"offset\", \"timestamp\", \"key\", \"value\", \"headers\"} per line; bytes
-            that are no UTF-8 as base64, with \"value_encoding\": \"base64\"
-  TEMPLATE  text with {topic} {partition} {offset} {timestamp} {time} {key} {value} {headers}, and
-            \\n, \\t, \\\\, {{ and }}; timestamp is in milliseconds, time is RFC 3339, null is null
+  value     each record's value and a line end, and nothing else; null values
+            are empty lines
+  json      {\"topic\", \"partition\", \"offset\", \"timestamp\", \"key\", \"value\",
+            \"headers\"} per line; bytes that are no UTF-8 as base64, with
+            \"value_encoding\": \"base64\"
+  TEMPLATE  text with {topic} {partition} {offset} {timestamp} {time} {key}
+            {value} {headers}, and \\n, \\t, \\\\, {{ and }}; timestamp is in
+            milliseconds, time is RFC 3339, null is null
 
-Records of one partition come in the order of their offsets. It ends at the end of the log, as it
+Records of one partition come in the order of their offsets. It ends at the end of the log, as it \
 was when the command started, unless it follows; Ctrl-C ends it earlier.
 
-Members of a group share the partitions of the topic, and go on where the group has committed; where
-it has committed nothing they start at --from. What is printed is committed, every few seconds and
-at the end, and nothing else is. A member ends when it has read all that it was given up to the end
+Members of a group share the partitions of the topic, and go on where the group has committed; where \
+it has committed nothing they start at --from. What is printed is committed, every few seconds and \
+at the end, and nothing else is. A member ends when it has read all that it was given up to the end \
 of the log and nothing is left over for it.
 
 Examples:
@@ -60,20 +65,25 @@ pub(crate) struct Options {
     #[arg(
         long,
         value_name = "P",
-        value_parser = clap::value_parser!(i32).range(0..),
+        value_parser = number::within(0..=i32::MAX),
         allow_hyphen_values = true,
         conflicts_with = "group"
     )]
     partition: Option<i32>,
     /// End after this many records
-    #[arg(long, value_name = "N")]
+    #[arg(
+        long,
+        value_name = "N",
+        value_parser = number::within(0..=u64::MAX),
+        allow_hyphen_values = true
+    )]
     limit: Option<u64>,
     /// Wait for new records at the end of the log instead of ending
     #[arg(long, short)]
     follow: bool,
-    /// How records are written: value, json, or a TEMPLATE
-    #[arg(long, default_value = "value", value_parser = format::parse)]
-    format: Format,
+    /// How records are written: value, json, or a TEMPLATE; value without it, json with --output json
+    #[arg(long, value_parser = format::parse)]
+    format: Option<Format>,
     /// Which records of transactions are shown
     #[arg(long, value_enum, default_value = "read-uncommitted")]
     isolation: Isolation,
@@ -94,6 +104,15 @@ impl From<Isolation> for IsolationLevel {
             Isolation::ReadUncommitted => Self::ReadUncommitted,
             Isolation::ReadCommitted => Self::ReadCommitted,
         }
+    }
+}
+
+impl Options {
+    fn format(&self, output: OutputFormat) -> Format {
+        self.format.clone().unwrap_or(match output {
+            OutputFormat::Table => Format::Value,
+            OutputFormat::Json => Format::Json,
+        })
     }
 }
 

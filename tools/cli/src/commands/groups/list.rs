@@ -22,7 +22,7 @@ const STATES: [&str; 6] = [
 /// Options of `groups list`.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
-Types: the broker assigns the partitions of a consumer group, and the members of a classic group do
+Types: the broker assigns the partitions of a consumer group, and the members of a classic group do \
 it among themselves; a simple group is a name for committed offsets, which nobody joined.
 
 Examples:

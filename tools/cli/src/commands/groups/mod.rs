@@ -14,6 +14,10 @@ use crate::{
 
 /// What to do with consumer groups.
 #[derive(Debug, Subcommand)]
+#[command(after_help = "\
+Examples:
+  millstream groups list
+  millstream groups describe readers")]
 pub(crate) enum Verb {
     /// List all groups
     List(list::Options),

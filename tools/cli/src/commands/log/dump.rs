@@ -44,8 +44,8 @@ const DIRECTORY_FILES: &[&str] = &[
 /// Options of `log dump`.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
-PATH is a data directory, a partition's directory, or a file of one; Kafka's files are read too. Each
-line is a batch, a record or an entry; --output json prints one object a line. The exit code is 1 when
+PATH is a data directory, a partition's directory, or a file of one; Kafka's files are read too. Each \
+line is a batch, a record or an entry; --output json prints one object a line. The exit code is 1 when \
 something did not decode or a checksum was wrong. Nothing is written.
 
 Examples:

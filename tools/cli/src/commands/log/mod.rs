@@ -15,6 +15,10 @@ use crate::{
 
 /// What to do with log files.
 #[derive(Debug, Subcommand)]
+#[command(after_help = "\
+Examples:
+  millstream log verify millstream-data
+  millstream log dump --records millstream-data/flights-0")]
 pub(crate) enum Verb {
     /// Print what is in the files of a log
     Dump(dump::Options),

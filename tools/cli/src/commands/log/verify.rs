@@ -18,8 +18,8 @@ use crate::{
 /// Options of `log verify`.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
-PATH is a data directory, a partition's directory, or a file of a segment; Kafka's are read too. The
-exit code is 0 when nothing is wrong and 1 when something is. Nothing is written. The end of a log that
+PATH is a data directory, a partition's directory, or a file of a segment; Kafka's are read too. The \
+exit code is 0 when nothing is wrong and 1 when something is. Nothing is written. The end of a log that \
 a running broker writes to may look torn.
 
 Examples:

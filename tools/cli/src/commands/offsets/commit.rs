@@ -8,6 +8,7 @@ use super::refuse_failed;
 use crate::{
     commands::{groups::members, topics::log_of},
     failure::{Failure, Outcome, Result},
+    number,
     output::{self, OutputFormat},
     session::Session,
 };
@@ -15,7 +16,7 @@ use crate::{
 /// Options of `offsets commit`.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
-A group that does not exist yet begins with its first commit. Many offsets are moved at once with
+A group that does not exist yet begins with its first commit. Many offsets are moved at once with \
 millstream offsets reset.
 
 Examples:
@@ -29,10 +30,10 @@ pub(crate) struct Options {
     #[arg(long, value_name = "TOPIC")]
     topic: String,
     /// The partition
-    #[arg(long, value_name = "P", value_parser = clap::value_parser!(i32).range(0..), allow_hyphen_values = true)]
+    #[arg(long, value_name = "P", value_parser = number::within(0..=i32::MAX), allow_hyphen_values = true)]
     partition: i32,
     /// The next offset to read
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(i64).range(0..), allow_hyphen_values = true)]
+    #[arg(long, value_name = "N", value_parser = number::within(0..=i64::MAX), allow_hyphen_values = true)]
     offset: i64,
     /// A text that is kept with the offset
     #[arg(long, value_name = "TEXT", default_value = "")]

@@ -18,7 +18,7 @@ use crate::{
 /// Options of `offsets delete`.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
-Where a group has committed nothing it starts where its members say. Offsets of a topic that a
+Where a group has committed nothing it starts where its members say. Offsets of a topic that a \
 member of the group subscribes to are not deleted: stop the members first.
 
 Examples:

@@ -15,6 +15,10 @@ use crate::{
 
 /// What to do with the committed offsets of groups.
 #[derive(Debug, Subcommand)]
+#[command(after_help = "\
+Examples:
+  millstream offsets list readers
+  millstream offsets reset readers --topic flights --to earliest --dry-run")]
 pub(crate) enum Verb {
     /// List what a group has committed
     List(list::Options),

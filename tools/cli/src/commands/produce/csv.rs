@@ -252,8 +252,20 @@ fn find_column(names: &[String], flag: &str, wanted: Option<&str>) -> Result<Opt
     let Some(wanted) = wanted else {
         return Ok(None);
     };
-    if let Some(index) = names.iter().position(|name| name == wanted) {
-        return Ok(Some(index));
+    let mut found = (0..).zip(names).filter(|(_, name)| *name == wanted);
+    match (found.next(), found.next()) {
+        (Some((index, _)), None) => return Ok(Some(index)),
+        (Some((first, _)), Some((second, _))) => {
+            return Err(Failure::new(
+                format!(
+                    "columns {} and {} of the CSV are both named {wanted}, expected one for {flag}",
+                    first + 1,
+                    second + 1
+                ),
+                "give one of them another name in the header",
+            ));
+        }
+        (None, _) => {}
     }
     let nearest = nearest(wanted, names.iter().map(String::as_str))
         .map_or_else(String::new, |name| format!("; the nearest is {name}"));
@@ -386,6 +398,7 @@ mod tests {
         let refusals = [
             refusal("", csv("k", None)),
             refusal("key,v\n", csv("k", None)),
+            refusal("k,v,k\na,1,b\n", csv("k", None)),
             refusal("kee,v\n", csv("key", None)),
             refusal("k,v\na,1\nb\n", csv("k", None)),
             refusal("k,v\na,\"1\nb,2\n", csv("k", None)),

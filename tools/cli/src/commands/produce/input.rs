@@ -84,6 +84,7 @@ pub(crate) trait Parse: Send {
 }
 
 /// Records that one read completed.
+#[derive(Default)]
 pub(crate) struct Parsed {
     pub(crate) records: Vec<Record>,
     /// Bytes of input that they took.
@@ -104,6 +105,7 @@ pub(crate) fn spawn(
             parser,
             buffer: BytesMut::new(),
             row_bytes_max,
+            failure: None,
         };
         loop {
             let next = reader.next();
@@ -126,29 +128,41 @@ struct Reader {
     parser: Box<dyn Parse>,
     buffer: BytesMut,
     row_bytes_max: usize,
+    /// What is wrong behind the records handed over last.
+    failure: Option<Failure>,
 }
 
 impl Reader {
-    /// What the next read completes; `None` at the end.
+    /// What the next read completes; `None` at the end. Whole rows before a bad one come before its
+    /// error.
     fn next(&mut self) -> Result<Option<Parsed>> {
         loop {
+            if let Some(failure) = self.failure.take() {
+                return Err(failure);
+            }
             let at_end = self.fill()? == 0;
-            let before = self.buffer.len();
-            let mut records = Vec::new();
-            while let Some(record) = self.parser.next(&mut self.buffer, at_end)? {
-                records.push(record);
+            let mut parsed = Parsed::default();
+            self.failure = self.parse(&mut parsed, at_end).err();
+            if !parsed.records.is_empty() {
+                return Ok(Some(parsed));
             }
-            if self.buffer.len() > self.row_bytes_max {
-                return Err(self.endless_row());
-            }
-            if !records.is_empty() {
-                let bytes = (before - self.buffer.len()) as u64;
-                return Ok(Some(Parsed { records, bytes }));
-            }
-            if at_end {
+            if at_end && self.failure.is_none() {
                 return Ok(None);
             }
         }
+    }
+
+    /// Takes all whole rows off the buffer.
+    fn parse(&mut self, parsed: &mut Parsed, at_end: bool) -> Result<()> {
+        let before = self.buffer.len();
+        while let Some(record) = self.parser.next(&mut self.buffer, at_end)? {
+            parsed.records.push(record);
+            parsed.bytes = (before - self.buffer.len()) as u64;
+        }
+        if self.buffer.len() > self.row_bytes_max {
+            return Err(self.endless_row());
+        }
+        Ok(())
     }
 
     /// Reads once; answers the bytes read, 0 at the end.
@@ -206,7 +220,7 @@ pub(crate) mod tests {
     use std::sync::Arc;
 
     use super::*;
-    use crate::commands::produce::lines::Lines;
+    use crate::commands::produce::{json::JsonLines, lines::Lines};
 
     /// What the parser makes of `input`, given to it in pieces of `step` bytes.
     pub(crate) fn parse_all(
@@ -234,6 +248,7 @@ pub(crate) mod tests {
             parser: Box::new(Lines::new(Arc::from("t"))),
             buffer: BytesMut::new(),
             row_bytes_max,
+            failure: None,
         }
     }
 
@@ -245,6 +260,16 @@ pub(crate) mod tests {
         let last = reader.next().expect("readable").expect("the rest");
         assert_eq!((last.records.len(), last.bytes), (1, 1));
         assert!(reader.next().expect("readable").is_none());
+    }
+
+    #[test]
+    fn rows_before_a_bad_one_come_before_its_error() {
+        let mut reader = reader(b"{\"value\":1}\n{\"value\":2}\nbad\n{}\n", 100);
+        reader.parser = Box::new(JsonLines::new(Arc::from("t")));
+        let sound = reader.next().expect("sound rows").expect("two");
+        assert_eq!((sound.records.len(), sound.bytes), (2, 24));
+        let failure = reader.next().map(|_| ()).expect_err("the bad row");
+        assert!(failure.to_string().contains("row 3"), "{failure}");
     }
 
     #[test]

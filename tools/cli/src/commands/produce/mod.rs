@@ -1,51 +1,61 @@
 //! `millstream produce TOPIC [FILE]`: rows of text become records.
 //!
-//! A thread of its own reads and parses ([`input`]); this task sends what it finds, and another one
-//! waits for the acknowledgements. What is between them is bounded: [`input::BATCHES_QUEUED_MAX`]
-//! batches of parsed records, the producer's `buffer_memory`, and [`DELIVERIES_MAX`] deliveries.
+//! A thread of its own reads ([`input`]) and parses (a file for each format), [`sending`] hands what
+//! it finds to the producer and waits for the acknowledgements, and [`patience`] says what it waits
+//! for where that takes long. Here are the options and the summary.
 
 mod csv;
 mod input;
 mod json;
 mod lines;
+mod patience;
 mod progress;
+mod sending;
 
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use clap::ValueEnum;
-use millstream::{Acks, Compression, Delivery, Durability, Producer, Record};
+use millstream::{Acks, Compression, Durability, Producer};
 use serde_json::json;
-use tokio::sync::mpsc;
 
 use crate::{
     args::Global,
     failure::{Failure, Outcome, Result},
+    number,
     output::{self, OutputFormat},
-    quantity::{Throughput, counted},
+    quantity::{Throughput, count, counted},
     session::Session,
 };
-use input::Parsed;
 use progress::Progress;
+use sending::{Delivered, Sending};
 
-/// Records sent whose acknowledgement has not been looked at.
-const DELIVERIES_MAX: usize = 64 * 1024;
-/// How long the last records may take after the input has ended.
-const CLOSE_TIMEOUT: Duration = Duration::from_secs(150);
+/// Longest `--linger-ms`.
+const LINGER_MS_MAX: u32 = 60_000;
+/// Longest `--timeout`, a day.
+const TIMEOUT_S_MAX: u32 = 24 * 60 * 60;
+/// Largest `--record-bytes-max`: what the queue of the producer holds.
+const RECORD_BYTES_MAX: u32 = 32 * 1024 * 1024;
 
 /// Options of `produce`.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Formats:
   lines  each line is the value of a record, without its line end (LF or CRLF)
-  csv    the header names the columns and is no record; the value is the row as it stands, quoted
-         line ends included, without the line end that closes it; an empty key cell is a null key
-  json   each line is an object {\"key\", \"value\", \"headers\", \"timestamp\", \"partition\"}, as
-         'millstream consume --format json' writes them
+  csv    the header names the columns and is no record; the value is the row as
+         it stands, quoted line ends included, without the line end that closes
+         it; an empty key cell is a null key
+  json   each line is an object {\"key\", \"value\", \"headers\", \"timestamp\",
+         \"partition\"}, as 'millstream consume --format json' writes them
+
+Retention counts from the time of a record: where --timestamp gives old ones, records older than the \
+topic's retention.ms (7 days by default) are deleted soon after they came. Keep them with \
+retention.ms=-1.
 
 Examples:
   echo hello | millstream produce greetings
   zcat flights.csv.gz | millstream produce flights --format csv --key tailnum
-  millstream produce flights flights.csv --format csv --key carrier --timestamp time_hour
+  millstream topics create history --config retention.ms=-1
+  millstream produce history 2013.csv --format csv --timestamp time_hour
   millstream consume a --format json | millstream produce b --format json")]
 pub(crate) struct Options {
     /// The topic
@@ -68,11 +78,33 @@ pub(crate) struct Options {
     #[arg(long, value_enum, default_value = "all")]
     acks: AcksOption,
     /// Longest wait of a batch that is not full
-    #[arg(long, value_name = "MS", default_value_t = 5)]
-    linger_ms: u64,
+    #[arg(
+        long,
+        value_name = "MS",
+        default_value_t = 5,
+        value_parser = number::within(0..=LINGER_MS_MAX),
+        allow_hyphen_values = true
+    )]
+    linger_ms: u32,
     /// Largest record
-    #[arg(long, value_name = "BYTES", default_value_t = 1024 * 1024)]
-    record_bytes_max: usize,
+    #[arg(
+        long,
+        value_name = "BYTES",
+        default_value_t = 1024 * 1024,
+        value_parser = number::within(1..=RECORD_BYTES_MAX),
+        allow_hyphen_values = true
+    )]
+    record_bytes_max: u32,
+    /// How long a record may wait for its acknowledgement, retries included (Kafka's
+    /// delivery.timeout.ms)
+    #[arg(
+        long,
+        value_name = "SECONDS",
+        default_value_t = 120,
+        value_parser = number::within(1..=TIMEOUT_S_MAX),
+        allow_hyphen_values = true
+    )]
+    timeout: u32,
 }
 
 /// What the input looks like.
@@ -133,27 +165,54 @@ pub(crate) async fn run(options: Options, global: &Global) -> Result<Outcome> {
     let source = input::Source::open(options.file.as_deref())?;
     let session = Session::connect(global).await?;
     session.describe(&options.topic, false).await?;
-    let producer = session
-        .client
-        .producer()
+    let producer = producer(&options, &session)?;
+    let progress = Progress::start(source.length());
+    let batches = input::spawn(source, parser(&options), record_bytes_max(&options));
+    let sending = Sending::new(producer, progress, timeout(&options))?;
+    let sent = sending.run(batches).await;
+    let Some(failure) = sent.failure else {
+        report(session.output, sent.throughput, sent.delivered)?;
+        return Ok(Outcome::Positive);
+    };
+    output::talk(&format!(
+        "{} before the error: {} of {}",
+        match options.acks {
+            AcksOption::None => "sent",
+            _ => "acknowledged",
+        },
+        count(sent.delivered.records),
+        counted(sent.throughput.records, "record"),
+    ));
+    Err(match failure {
+        sending::Failed::Input(failure) => failure,
+        sending::Failed::Delivery(error) => session.about_topic(&options.topic, error).await,
+    })
+}
+
+fn producer(options: &Options, session: &Session) -> Result<Producer> {
+    let producer = session.client.producer();
+    let producer = producer
         .acks(options.acks.into())
         .compression(options.compression.into())
-        .linger(Duration::from_millis(options.linger_ms))
-        .record_bytes_max(options.record_bytes_max)
-        .build()?;
-    let mut progress = Progress::start(source.length());
-    let batches = input::spawn(source, parser(&options), options.record_bytes_max);
-    let delivered = send_all(&session, &options.topic, producer, batches, &mut progress).await;
-    let throughput = progress.finish();
-    match delivered {
-        Ok(delivered) => report(session.output, throughput, delivered)?,
-        Err(failure) => {
-            let sent = counted(throughput.records, "record");
-            output::talk(&format!("sent before the error: {sent}"));
-            return Err(failure);
-        }
-    }
-    Ok(Outcome::Positive)
+        .linger(linger(options))
+        .record_bytes_max(record_bytes_max(options))
+        // Records that wait for room say less of what they wait for than those in the room.
+        .max_block(timeout(options))
+        .delivery_timeout(timeout(options));
+    Ok(producer.build()?)
+}
+
+fn timeout(options: &Options) -> Duration {
+    Duration::from_secs(options.timeout.into())
+}
+
+/// A record does not linger until it is given up.
+fn linger(options: &Options) -> Duration {
+    Duration::from_millis(options.linger_ms.into()).min(timeout(options) / 2)
+}
+
+fn record_bytes_max(options: &Options) -> usize {
+    usize::try_from(options.record_bytes_max).unwrap_or(usize::MAX)
 }
 
 fn check(options: &Options) -> Result<()> {
@@ -179,95 +238,6 @@ fn parser(options: &Options) -> Box<dyn input::Parse> {
             options.timestamp.clone(),
         )),
     }
-}
-
-/// How safe what was delivered is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Delivered {
-    records: u64,
-    durability: Durability,
-    replicas: u32,
-}
-
-async fn send_all(
-    session: &Session,
-    topic: &str,
-    producer: Producer,
-    mut batches: mpsc::Receiver<Result<Parsed>>,
-    progress: &mut Progress,
-) -> Result<Delivered> {
-    let (deliveries, waiting) = mpsc::channel(DELIVERIES_MAX);
-    let mut waiter = tokio::spawn(wait_for(waiting));
-    let sent = tokio::select! {
-        sent = send_batches(&producer, &mut batches, &deliveries, progress) => sent,
-        // The waiter ends early on the first refused record only.
-        failed = &mut waiter => {
-            let error = flatten(failed);
-            return match error {
-                Ok(delivered) => Ok(delivered),
-                Err(error) => Err(session.about_topic(topic, error).await),
-            };
-        }
-        _ = tokio::signal::ctrl_c() => {
-            output::talk("interrupted: what was read is still sent");
-            Ok(())
-        }
-    };
-    drop(deliveries);
-    let flushed = producer.close(CLOSE_TIMEOUT).await;
-    let delivered = flatten(waiter.await);
-    match (sent, delivered) {
-        (Err(failure), _) => Err(failure),
-        (Ok(()), Err(error)) => Err(session.about_topic(topic, error).await),
-        (Ok(()), Ok(delivered)) => flushed.map(|()| delivered).map_err(Failure::from),
-    }
-}
-
-async fn send_batches(
-    producer: &Producer,
-    batches: &mut mpsc::Receiver<Result<Parsed>>,
-    deliveries: &mpsc::Sender<Delivery>,
-    progress: &mut Progress,
-) -> Result<()> {
-    while let Some(batch) = batches.recv().await {
-        let batch = batch?;
-        let records = batch.records.len();
-        for record in batch.records {
-            let delivery = send(producer, record).await?;
-            if deliveries.send(delivery).await.is_err() {
-                // The waiter has ended with an error, which the caller is about to see.
-                std::future::pending::<()>().await;
-            }
-        }
-        progress.add(records as u64, batch.bytes);
-    }
-    Ok(())
-}
-
-async fn send(producer: &Producer, record: Record) -> Result<Delivery> {
-    Ok(producer.send(record).await?)
-}
-
-/// Waits for every delivery; ends with the first error.
-async fn wait_for(mut deliveries: mpsc::Receiver<Delivery>) -> millstream::Result<Delivered> {
-    let mut delivered = Delivered {
-        records: 0,
-        durability: Durability::Unknown,
-        replicas: 0,
-    };
-    while let Some(delivery) = deliveries.recv().await {
-        let acknowledgement = delivery.await?;
-        delivered.records += 1;
-        delivered.durability = acknowledgement.durability;
-        delivered.replicas = acknowledgement.replicas;
-    }
-    Ok(delivered)
-}
-
-fn flatten(
-    joined: Result<millstream::Result<Delivered>, tokio::task::JoinError>,
-) -> millstream::Result<Delivered> {
-    joined.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()))
 }
 
 fn report(format: OutputFormat, throughput: Throughput, delivered: Delivered) -> Result<()> {

@@ -36,15 +36,24 @@ impl Progress {
         }
     }
 
-    /// Counts records and the bytes of input that they took.
-    pub(crate) fn add(&mut self, records: u64, bytes: u64) {
-        self.records += records;
+    /// Counts a record that the producer took.
+    pub(crate) const fn add_record(&mut self) {
+        self.records += 1;
+    }
+
+    /// Counts bytes of input that were dealt with.
+    pub(crate) fn add_bytes(&mut self, bytes: u64) {
         self.bytes += bytes;
         if !self.bar.is_hidden() {
             self.bar
                 .set_message(format!("{} records", count(self.records)));
             self.bar.inc(bytes);
         }
+    }
+
+    /// The bar, for those who write beside it.
+    pub(crate) fn bar(&self) -> ProgressBar {
+        self.bar.clone()
     }
 
     /// Takes the bar away and answers the figures.

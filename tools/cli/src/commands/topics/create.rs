@@ -6,6 +6,7 @@ use serde_json::json;
 use super::{Setting, parse_setting, single};
 use crate::{
     failure::{Failure, Outcome, Result},
+    number,
     output::{self, OutputFormat},
     quantity::counted,
     session::Session,
@@ -21,7 +22,7 @@ pub(crate) struct Options {
     /// Letters, digits, '.', '_' and '-', at most 249
     name: String,
     /// Number of partitions; the broker's default without it
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(i32).range(1..))]
+    #[arg(long, value_name = "N", value_parser = number::within(1..=i32::MAX), allow_hyphen_values = true)]
     partitions: Option<i32>,
     /// Set a configuration key; may be given several times
     #[arg(long = "config", value_name = "KEY=VALUE", value_parser = parse_setting)]
@@ -49,8 +50,7 @@ pub(crate) async fn run(options: Options, session: &Session) -> Result<Outcome> 
         Ok(created) => created,
         Err(error) if error.code() == Some(ErrorCode::TopicAlreadyExists) => {
             if options.if_not_exists {
-                output::talk(&format!("topic {name} exists already"));
-                return Ok(Outcome::Positive);
+                return show_existing(&name, options.partitions, session).await;
             }
             return Err(exists(&name, &error));
         }
@@ -67,10 +67,37 @@ pub(crate) async fn run(options: Options, session: &Session) -> Result<Outcome> 
         OutputFormat::Table => output::line(&format!("created topic {name} with {partitions}"))?,
         OutputFormat::Json => output::json(&json!({
             "name": created.name,
+            "created": !options.dry_run,
             "topic_id": created.topic_id.map(|id| id.to_string()),
             "partitions": created.partitions,
             "replication_factor": created.replication_factor,
             "warnings": created.warnings,
+        }))?,
+    }
+    Ok(Outcome::Positive)
+}
+
+/// Shows a topic that is left as it is, with a warning where it is not what was asked for.
+async fn show_existing(name: &str, wanted: Option<i32>, session: &Session) -> Result<Outcome> {
+    let topic = session.describe(name, false).await?;
+    let found = topic.partitions.len();
+    let partitions = counted(found as u64, "partition");
+    let differs = wanted.filter(|wanted| usize::try_from(*wanted) != Ok(found));
+    let warning = differs.map(|wanted| format!("topic {name} has {partitions}, not {wanted}"));
+    if let Some(warning) = &warning {
+        output::talk(&format!("warning: {warning}"));
+    }
+    match session.output {
+        OutputFormat::Table => {
+            output::line(&format!("topic {name} exists already with {partitions}"))?;
+        }
+        OutputFormat::Json => output::json(&json!({
+            "name": topic.name,
+            "created": false,
+            "topic_id": topic.topic_id.to_string(),
+            "partitions": found,
+            "replication_factor": topic.partitions.first().map(|first| first.replicas.len()),
+            "warnings": warning.into_iter().collect::<Vec<_>>(),
         }))?,
     }
     Ok(Outcome::Positive)

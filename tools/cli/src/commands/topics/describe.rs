@@ -27,7 +27,7 @@ const NUMBERS: &[usize] = &[0, 1, 4, 5, 6, 7, 8, 9];
 /// Options of `topics describe`.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
-START is the first offset there is, END the offset that the next record gets; records below
+START is the first offset there is, END the offset that the next record gets; records below \
 HIGH-WATERMARK are visible, records below FLUSHED are on the leader's disk.
 
 Example:
@@ -56,8 +56,7 @@ fn print_table(topic: &TopicDescription) -> Result<()> {
     output::table(HEADER, NUMBERS, topic.partitions.iter().map(row).collect())?;
     for partition in &topic.partitions {
         if let Some(error) = &partition.error {
-            let text = format!("partition {} is offline: {error}", partition.partition);
-            output::talk(&text);
+            output::talk(&format!("warning: {error}"));
         }
     }
     Ok(())

@@ -16,6 +16,11 @@ use crate::{
 
 /// What to do with topics.
 #[derive(Debug, Subcommand)]
+#[command(after_help = "\
+Examples:
+  millstream topics create flights --partitions 8
+  millstream topics describe flights
+  millstream topics alter flights --config retention.ms=86400000")]
 pub(crate) enum Verb {
     /// Create a topic
     Create(create::Options),
@@ -74,13 +79,15 @@ pub(crate) fn log_of(topic: &TopicDescription, partition: i32) -> Result<Partiti
             format!("see them with: millstream topics describe {}", topic.name),
         ));
     };
-    found.log.ok_or_else(|| {
-        let reason = found.error.as_ref();
-        let reason = reason.map_or_else(|| "unknown".to_owned(), ToString::to_string);
-        Failure::new(
-            format!("{}-{partition} is offline: {reason}", topic.name),
+    found.log.ok_or_else(|| match &found.error {
+        Some(error) => error.clone().into(),
+        None => Failure::new(
+            format!(
+                "the broker does not say where {}-{partition} ends",
+                topic.name
+            ),
             format!("see more with: millstream topics describe {}", topic.name),
-        )
+        ),
     })
 }
 

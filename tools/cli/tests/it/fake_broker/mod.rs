@@ -54,6 +54,9 @@ pub(crate) struct Group {
 pub(crate) struct State {
     pub(crate) topics: BTreeMap<String, Topic>,
     pub(crate) groups: BTreeMap<String, Group>,
+    pub(crate) clients: Vec<v1::ClientConnection>,
+    /// Requests to create topics, which are never answered.
+    pub(crate) creations_asked: usize,
 }
 
 /// What the services share.
@@ -146,7 +149,7 @@ impl State {
 /// The broker.
 pub(crate) struct FakeBroker {
     shared: Arc<Shared>,
-    address: SocketAddr,
+    pub(crate) address: SocketAddr,
     /// The server ends with it.
     runtime: Runtime,
 }

@@ -8,6 +8,7 @@ use millstream::admin::GroupDescription;
 
 use crate::{
     failure::{Outcome, Result},
+    number,
     output::{self, OutputFormat},
     session::Session,
 };
@@ -15,8 +16,8 @@ use crate::{
 /// Options of `groups describe`.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
-COMMITTED is the next offset that the group reads, END the end of what can be read, LAG the records
-between them. BEHIND is the time since COMMITTED was the END. Members go by the beginning of their
+COMMITTED is the next offset that the group reads, END the end of what can be read, LAG the records \
+between them. BEHIND is the time since COMMITTED was the END. Members go by the beginning of their \
 id, or by the name of a static member; --output json has all of it.
 
 Examples:
@@ -34,7 +35,7 @@ pub(crate) struct Options {
     #[arg(
         long,
         value_name = "N",
-        value_parser = clap::value_parser!(i64).range(0..),
+        value_parser = number::within(0..=i64::MAX),
         allow_hyphen_values = true
     )]
     lag_max: Option<i64>,

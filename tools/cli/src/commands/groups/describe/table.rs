@@ -1,4 +1,7 @@
 //! A group for people, at most 100 columns wide where names are not long.
+//!
+//! What the group is, its members with what they hold, then partitions with their lag, then the last
+//! rebalance and why.
 
 use std::time::Duration;
 

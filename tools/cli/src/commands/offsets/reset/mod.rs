@@ -31,9 +31,9 @@ use target::Target;
 /// Options of `offsets reset`.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
-The plan comes first: for each partition the offset committed now, the offset to commit, and the
-lag after that. An offset that is not in the log is replaced by the nearest one that is. A time
-stands for the first record at or after it, or for the end of the log where there is none. Nothing
+The plan comes first: for each partition the offset committed now, the offset to commit, and the \
+lag after that. An offset that is not in the log is replaced by the nearest one that is. A time \
+stands for the first record at or after it, or for the end of the log where there is none. Nothing \
 is reset while the group has members.
 
 Examples:
