@@ -56,8 +56,7 @@ impl KafkaJars {
     #[must_use]
     pub fn java(&self, flags: &[&str], main_class: &str) -> Command {
         let mut java = Command::new("java");
-        java.args(flags)
-            .args(["-cp", &self.class_path, main_class]);
+        java.args(flags).args(["-cp", &self.class_path, main_class]);
         java
     }
 }

@@ -91,11 +91,9 @@ impl Site {
         let started = Instant::now();
         let process = match self.subject {
             Subject::Kafka => Process::Kafka(KafkaServer::start(&self.jars, &self.dir)?),
-            Subject::Millstream => Process::Millstream(Daemon::start(
-                &self.daemon,
-                &self.dir.join("data"),
-                &[],
-            )?),
+            Subject::Millstream => {
+                Process::Millstream(Daemon::start(&self.daemon, &self.dir.join("data"), &[])?)
+            }
             Subject::Machine => bail!("the machine is no broker"),
         };
         let control = Control::wait(&process.address())?;
@@ -174,7 +172,11 @@ impl Broker {
     pub fn add_peaks(&self, figures: &mut Figures) -> Result<()> {
         let case = Case::new(MOST_MEMORY);
         figures.add(&case, Unit::OwnMib, mib(self.watch.peak()));
-        figures.add(&case, Unit::ResidentMib, mib(self.usage()?.memory.peak_bytes));
+        figures.add(
+            &case,
+            Unit::ResidentMib,
+            mib(self.usage()?.memory.peak_bytes),
+        );
         Ok(())
     }
 
@@ -230,7 +232,10 @@ struct Watch {
 
 impl Watch {
     fn new(pid: u32) -> Self {
-        let (peak, is_over) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicBool::new(false)));
+        let (peak, is_over) = (
+            Arc::new(AtomicU64::new(0)),
+            Arc::new(AtomicBool::new(false)),
+        );
         let thread = thread::spawn({
             let (peak, is_over) = (Arc::clone(&peak), Arc::clone(&is_over));
             move || {

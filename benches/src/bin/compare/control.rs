@@ -1,21 +1,20 @@
 //! [`Control`]: the few requests beside the load, through Kafka's protocol to either broker.
 
 use std::{
-    collections::BTreeSet,
     io::{Read as _, Write as _},
     net::TcpStream,
     thread,
     time::{Duration, Instant},
 };
 
-use anyhow::{Context as _, Result, bail, ensure};
+use anyhow::{Result, bail, ensure};
 use bytes::{Bytes, BytesMut};
 use kafka_protocol::{
     messages::{
-        CreateTopicsRequest, DeleteTopicsRequest, MetadataRequest, MetadataResponse, RequestHeader,
-        ResponseHeader, TopicName,
+        BrokerId, CreateTopicsRequest, DeleteTopicsRequest, ListOffsetsRequest, MetadataRequest,
+        RequestHeader, ResponseHeader, TopicName,
         create_topics_request::{CreatableTopic, CreatableTopicConfig},
-        metadata_request::MetadataRequestTopic,
+        list_offsets_request::{ListOffsetsPartition, ListOffsetsTopic},
     },
     protocol::{Decodable, Encodable, HeaderVersion, Request, StrBytes},
 };
@@ -25,8 +24,11 @@ const PATIENCE: Duration = Duration::from_secs(300);
 /// Pause between two looks.
 const POLL: Duration = Duration::from_millis(1);
 const TIMEOUT_MS: i32 = 120_000;
+/// Asks for the end of a partition.
+const LATEST: i64 = -1;
 /// Versions that both brokers serve.
 const METADATA: i16 = 8;
+const LIST_OFFSETS: i16 = 5;
 const CREATE_TOPICS: i16 = 5;
 const DELETE_TOPICS: i16 = 3;
 
@@ -86,7 +88,8 @@ impl Control {
         let socket = TcpStream::connect(address)?;
         socket.set_read_timeout(Some(PATIENCE))?;
         let mut control = Self { socket };
-        let metadata = control.metadata(Vec::new())?;
+        let no_topics = MetadataRequest::default().with_topics(Some(Vec::new()));
+        let metadata = control.call(&no_topics, METADATA)?;
         ensure!(!metadata.brokers.is_empty(), "knows no broker yet");
         Ok(control)
     }
@@ -100,14 +103,7 @@ impl Control {
         answer(message.into(), version)
     }
 
-    fn metadata(&mut self, topics: Vec<MetadataRequestTopic>) -> Result<MetadataResponse> {
-        let request = MetadataRequest::default()
-            .with_topics(Some(topics))
-            .with_allow_auto_topic_creation(false);
-        self.call(&request, METADATA)
-    }
-
-    /// Creates a topic, and waits until all of its partitions have a leader; how long both took.
+    /// Creates a topic, and waits until all of its partitions are led; how long both took.
     ///
     /// # Errors
     /// It is refused.
@@ -133,26 +129,39 @@ impl Control {
             .with_timeout_ms(TIMEOUT_MS);
         for topic in self.call(&request, CREATE_TOPICS)?.topics {
             let code = topic.error_code;
-            ensure!(code == 0, "topic {name}: error {code} {:?}", topic.error_message);
+            ensure!(
+                code == 0,
+                "topic {name}: error {code} {:?}",
+                topic.error_message
+            );
         }
         self.wait_for_leaders(name, partitions)?;
         Ok(started.elapsed())
     }
 
-    /// Waits until all partitions of a topic have a leader.
+    /// Waits until all partitions of a topic say where they end, which a broker does that leads them. Kafka
+    /// names itself in the metadata before it does.
     ///
     /// # Errors
-    /// They have none within five minutes.
+    /// They do not within five minutes.
     pub fn wait_for_leaders(&mut self, name: &str, partitions: i32) -> Result<()> {
+        let of_partition = |partition| {
+            ListOffsetsPartition::default()
+                .with_partition_index(partition)
+                .with_current_leader_epoch(-1)
+                .with_timestamp(LATEST)
+        };
+        let topic = ListOffsetsTopic::default()
+            .with_name(topic_name(name))
+            .with_partitions((0..partitions).map(of_partition).collect());
+        let request = ListOffsetsRequest::default()
+            .with_replica_id(BrokerId(-1))
+            .with_topics(vec![topic]);
         let until = Instant::now() + PATIENCE;
         while Instant::now() < until {
-            let topic = MetadataRequestTopic::default().with_name(Some(topic_name(name)));
-            let metadata = self.metadata(vec![topic])?;
-            let topic = metadata.topics.first().context("no answer")?;
-            let led = topic.partitions.iter();
-            let led = led.filter(|partition| partition.error_code == 0);
-            let led: BTreeSet<_> = led.map(|partition| partition.partition_index).collect();
-            if led.len() == usize::try_from(partitions)? {
+            let answer = self.call(&request, LIST_OFFSETS)?;
+            let mut ends = answer.topics.iter().flat_map(|topic| &topic.partitions);
+            if ends.all(|end| end.error_code == 0) {
                 return Ok(());
             }
             thread::sleep(POLL);
@@ -169,7 +178,11 @@ impl Control {
             .with_topic_names(vec![topic_name(name)])
             .with_timeout_ms(TIMEOUT_MS);
         for topic in self.call(&request, DELETE_TOPICS)?.responses {
-            ensure!(topic.error_code == 0, "topic {name}: error {}", topic.error_code);
+            ensure!(
+                topic.error_code == 0,
+                "topic {name}: error {}",
+                topic.error_code
+            );
         }
         Ok(())
     }

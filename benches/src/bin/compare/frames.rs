@@ -149,11 +149,7 @@ impl Load {
     }
 
     /// Runs all connections on this thread.
-    fn run<F>(
-        &self,
-        address: &str,
-        on: impl Fn(usize, Connection, &Self) -> F,
-    ) -> Result<Outcome>
+    fn run<F>(&self, address: &str, on: impl Fn(usize, Connection, &Self) -> F) -> Result<Outcome>
     where
         F: Future<Output = Result<Share>> + Send + 'static,
     {
@@ -275,7 +271,10 @@ pub fn produce_answer(topic: &str) -> Result<Bytes> {
 /// The offset behind the last whole batch of an answer to a fetch of one partition; `None` where it has none.
 fn next_offset(message: Bytes) -> Result<Option<u64>> {
     let answer: FetchResponse = control::answer(message, FETCH)?;
-    let partition = answer.responses.into_iter().flat_map(|topic| topic.partitions);
+    let partition = answer
+        .responses
+        .into_iter()
+        .flat_map(|topic| topic.partitions);
     let partition = partition.last().context("an answer without partition")?;
     if partition.error_code != 0 {
         bail!("a fetch is refused with error {}", partition.error_code);

@@ -101,7 +101,11 @@ impl<'a> Comparison<'a> {
             workload,
             rounds: if args.quick { 1 } else { args.rounds },
             loads: Loads {
-                scale: if args.quick { Scale::QUICK } else { Scale::FULL },
+                scale: if args.quick {
+                    Scale::QUICK
+                } else {
+                    Scale::FULL
+                },
                 jars: KafkaJars::install()?,
                 librdkafka: Librdkafka::install(&args.dir)?,
             },

@@ -29,7 +29,10 @@ pub fn produce(
         .args(["--record-size", &value_bytes.to_string()])
         .args(["--throughput", "-1"]))?;
     // 500000 records sent, 91240.9 records/sec (89.10 MB/sec), ...
-    let last = output.lines().rev().find(|line| line.contains("records sent"));
+    let last = output
+        .lines()
+        .rev()
+        .find(|line| line.contains("records sent"));
     let rate = last.and_then(|line| line.split(", ").nth(1)?.split(' ').next()?.parse().ok());
     rate.with_context(|| format!("ProducerPerformance says {output}"))
 }

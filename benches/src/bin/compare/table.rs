@@ -116,7 +116,12 @@ fn figures(store: &Store, workload: Workload, group: &Group, out: &mut String) -
     writeln!(out)?;
     for case in &group.cases {
         let durability = case.durability.map(|durability| durability.to_string());
-        write!(out, "| {} | {} |", case.load, durability.unwrap_or_default())?;
+        write!(
+            out,
+            "| {} | {} |",
+            case.load,
+            durability.unwrap_or_default()
+        )?;
         for unit in &group.units {
             let (kafkas, ours) = median(store, workload, case, *unit).unwrap_or_default();
             write!(out, " {} |", cell(kafkas, ours))?;
@@ -148,7 +153,10 @@ fn number(value: f64) -> String {
 
 fn ceilings(store: &Store, workload: Workload, out: &mut String) -> Result<()> {
     let mut seen: Vec<&Case> = Vec::new();
-    for figure in store.of(workload, Subject::Machine).flat_map(|run| &run.figures) {
+    for figure in store
+        .of(workload, Subject::Machine)
+        .flat_map(|run| &run.figures)
+    {
         if seen.contains(&&figure.case) {
             continue;
         }

@@ -92,9 +92,8 @@ fn run_pace(
         options.push("consume=end");
         time *= 2;
     }
-    let (outcome, cost) = broker.metered(|address| {
-        loads.run_librdkafka(address, TOPIC, PARTITIONS, KIB, time, &options)
-    })?;
+    let (outcome, cost) = broker
+        .metered(|address| loads.run_librdkafka(address, TOPIC, PARTITIONS, KIB, time, &options))?;
     let case = pace.acknowledged().with(durability);
     add_latencies(&case, outcome.acknowledged_ms, figures);
     let cores = cost.broker_cpu.as_secs_f64() / cost.elapsed.as_secs_f64();

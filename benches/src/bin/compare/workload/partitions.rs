@@ -43,7 +43,11 @@ pub fn run(site: &Site, loads: &Loads, figures: &mut Figures) -> Result<()> {
     broker.control.wait_for_leaders(TOPIC, partitions)?;
     first_produce(&broker, loads)?;
     let case = Case::new("kill -9 to the first acknowledged record");
-    figures.add(&case, Unit::Ms, ms(broker.answered_after + waited.elapsed()));
+    figures.add(
+        &case,
+        Unit::Ms,
+        ms(broker.answered_after + waited.elapsed()),
+    );
     broker.add_idle(&Case::new("idle, back after kill -9"), idle, figures)?;
     broker.stop()?;
 
