@@ -2,6 +2,8 @@
 
 use std::{net::IpAddr, sync::Arc};
 
+use kafka_protocol::protocol::StrBytes;
+
 use super::Gate;
 use crate::service::{RequestContext, Services};
 
@@ -11,8 +13,8 @@ pub(super) struct Client {
     pub(super) gate: Arc<Gate>,
     /// Version of the request and of its answer.
     pub(super) version: i16,
-    /// As it calls itself; may be empty.
-    pub(super) client_id: Arc<str>,
+    /// As it calls itself, a slice of its request.
+    pub(super) client_id: Option<StrBytes>,
     /// Where it is.
     pub(super) address: IpAddr,
 }
@@ -20,6 +22,11 @@ pub(super) struct Client {
 impl Client {
     pub(super) fn services(&self) -> &Arc<Services> {
         &self.gate.services
+    }
+
+    /// As it calls itself; may be empty.
+    pub(super) fn id(&self) -> &str {
+        self.client_id.as_deref().unwrap_or_default()
     }
 
     /// What accompanies the request through the services.

@@ -147,7 +147,7 @@ pub(super) fn begin(
         client: Client {
             gate: Arc::clone(gate),
             version,
-            client_id: Arc::from(header.client_id.as_deref().unwrap_or_default()),
+            client_id: header.client_id,
             address,
         },
         api,

@@ -1,6 +1,5 @@
 //! Produce: the batches of a request are appended as it is read, its answer waits for all of them.
 
-mod request;
 mod response;
 
 use std::time::Duration;
@@ -11,14 +10,13 @@ use millstream_proto::{ErrorCode, PartitionIndex, TopicId};
 use super::{
     answer::{Answer, is_flexible},
     client::Client,
-    codec::{self, Limits},
+    codec::{self, Limits, ProduceTopic, TopicRef},
     dispatch::{Asked, Begun, Closing},
 };
 use crate::service::{
     ServiceError,
     produce::{AcksWanted, ProduceRequest, Produced},
 };
-use request::{Request, Topic, TopicRef};
 
 /// What became of one partition of a request.
 type Outcome = Result<Produced, ServiceError>;
@@ -36,8 +34,7 @@ pub(super) fn begin(asked: Asked) -> Result<Begun, Closing> {
     } = asked;
     let version = client.version;
     // Versions that are advertised and not served are refused here, too.
-    codec::check(ApiKey::Produce as i16, version, &body, &Limits::default())?;
-    let request = Request::parse(body, version)?;
+    let request = codec::ProduceRequest::read(&body, version, &Limits::default())?;
     let acks = acks_wanted(request.acks);
     let timeout = Duration::from_millis(u64::try_from(request.timeout_ms).unwrap_or(0));
     if client.services().appends_are_stalled() {
@@ -75,7 +72,7 @@ fn acks_wanted(acks: i16) -> Result<AcksWanted, ServiceError> {
 /// The appends of a request, in order; each is an error where there is nothing to append.
 fn appends<'a>(
     client: &'a Client,
-    request: &'a Request,
+    request: &'a codec::ProduceRequest,
     acks: &'a Result<AcksWanted, ServiceError>,
     timeout: Duration,
 ) -> impl Iterator<Item = Result<ProduceRequest, ServiceError>> + 'a {
@@ -94,7 +91,7 @@ fn appends<'a>(
     })
 }
 
-fn find(client: &Client, topic: &Topic) -> Result<TopicId, ServiceError> {
+fn find(client: &Client, topic: &ProduceTopic) -> Result<TopicId, ServiceError> {
     match &topic.name {
         TopicRef::Id(id) => Ok(*id),
         TopicRef::Name(name) => client.services().topic_id(&String::from_utf8_lossy(name)),
@@ -103,7 +100,7 @@ fn find(client: &Client, topic: &Topic) -> Result<TopicId, ServiceError> {
 
 fn append_now(
     client: &Client,
-    request: &Request,
+    request: &codec::ProduceRequest,
     acks: &Result<AcksWanted, ServiceError>,
     timeout: Duration,
 ) -> Vec<Outcome> {
@@ -117,7 +114,7 @@ fn append_now(
 
 async fn append_later(
     client: &Client,
-    request: &Request,
+    request: &codec::ProduceRequest,
     acks: &Result<AcksWanted, ServiceError>,
     timeout: Duration,
 ) -> Vec<Outcome> {
@@ -137,7 +134,7 @@ async fn append_later(
 async fn answer(
     correlation_id: i32,
     version: i16,
-    request: &Request,
+    request: &codec::ProduceRequest,
     acks: Result<AcksWanted, ServiceError>,
     outcomes: Vec<Outcome>,
 ) -> Result<Option<Answer>, Closing> {
