@@ -107,8 +107,12 @@ impl Target {
         let ceiling = ceilings.fold(f64::INFINITY, f64::min);
         let (case, unit) = &self.ours;
         let mut what = format!("{case}: {unit}");
-        if self.kafkas != self.ours {
-            what += &format!(", against {}: {}", self.kafkas.0, self.kafkas.1);
+        let (kafkas_case, kafkas_unit) = &self.kafkas;
+        if kafkas_unit != unit {
+            what += &format!(" against {kafkas_unit}");
+        }
+        if kafkas_case != case {
+            what += &format!(" against {kafkas_case}");
         }
         Some(Held {
             what,
@@ -257,6 +261,7 @@ fn idle_partitions() -> Vec<Target> {
         start(partitions::KILLED_START),
         idle,
     ];
-    targets.extend(start_and_memory(Workload::E));
+    let [first_start, _] = start_and_memory(Workload::E);
+    targets.push(first_start);
     targets
 }

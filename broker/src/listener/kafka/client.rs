@@ -1,8 +1,6 @@
-//! [`Client`]: who sent a request, and in which version it speaks.
+//! [`Client`]: who sent a request, and in which version it speaks. [`Peer`]: who it is from request to request.
 
 use std::{net::IpAddr, sync::Arc};
-
-use kafka_protocol::protocol::StrBytes;
 
 use super::Gate;
 use crate::service::{RequestContext, Services};
@@ -13,20 +11,46 @@ pub(super) struct Client {
     pub(super) gate: Arc<Gate>,
     /// Version of the request and of its answer.
     pub(super) version: i16,
-    /// As it calls itself, a slice of its request.
-    pub(super) client_id: Option<StrBytes>,
+    /// As it calls itself; may be empty.
+    pub(super) client_id: Arc<str>,
     /// Where it is.
     pub(super) address: IpAddr,
+}
+
+/// Who is at the other end of a connection.
+#[derive(Debug)]
+pub(super) struct Peer {
+    address: IpAddr,
+    /// As it called itself last.
+    client_id: Arc<str>,
+}
+
+impl Peer {
+    pub(super) fn new(address: IpAddr) -> Self {
+        Self {
+            address,
+            client_id: Arc::from(""),
+        }
+    }
+
+    /// The client of its next request. Its id is its own, so that it does not hold the request's memory, and
+    /// the same as before where it calls itself the same.
+    pub(super) fn client(&mut self, gate: &Arc<Gate>, version: i16, client_id: &str) -> Client {
+        if *self.client_id != *client_id {
+            self.client_id = Arc::from(client_id);
+        }
+        Client {
+            gate: Arc::clone(gate),
+            version,
+            client_id: Arc::clone(&self.client_id),
+            address: self.address,
+        }
+    }
 }
 
 impl Client {
     pub(super) fn services(&self) -> &Arc<Services> {
         &self.gate.services
-    }
-
-    /// As it calls itself; may be empty.
-    pub(super) fn id(&self) -> &str {
-        self.client_id.as_deref().unwrap_or_default()
     }
 
     /// What accompanies the request through the services.

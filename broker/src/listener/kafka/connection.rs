@@ -13,6 +13,7 @@ use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _, WriteHalf};
 use super::{
     Gate,
     answer::{Answer, Outgoing},
+    client::Peer,
     dispatch::{self, Closing},
     frames::Frames,
     traffic::Counted,
@@ -44,9 +45,10 @@ pub(super) async fn serve(stream: Watched<Admission>, gate: Arc<Gate>, shutdown:
         is_exclusive: false,
         is_open: true,
     };
+    let mut peer = Peer::new(address.ip());
     let begin = |frame: Bytes| {
         let bytes = frame.len();
-        let (api_key, begun) = dispatch::begin(&gate, address.ip(), frame)?;
+        let (api_key, begun) = dispatch::begin(&gate, &mut peer, frame)?;
         let answering = gate.traffic.counted(api_key, bytes, begun.answering);
         Ok((answering, begun.is_exclusive))
     };
@@ -79,7 +81,7 @@ struct Connection<S> {
 impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     async fn run(
         &mut self,
-        begin: impl Fn(Bytes) -> Result<(Counted, bool), Closing>,
+        mut begin: impl FnMut(Bytes) -> Result<(Counted, bool), Closing>,
         shutdown: &Shutdown,
     ) -> Result<(), Closing> {
         let mut begun = pin!(shutdown.begun());

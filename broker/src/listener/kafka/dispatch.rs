@@ -1,6 +1,6 @@
 //! Which adapter takes which request.
 
-use std::{future::Future, io, net::IpAddr, pin::Pin, sync::Arc};
+use std::{future::Future, io, pin::Pin, sync::Arc};
 
 use bytes::Bytes;
 use kafka_protocol::{
@@ -12,7 +12,7 @@ use super::{
     Gate,
     answer::Answer,
     api_versions,
-    client::Client,
+    client::{Client, Peer},
     cluster,
     codec::{self, DecodeError, Limits, Served, ServedRequest},
     configs, fetch,
@@ -135,7 +135,7 @@ impl Asked {
 /// A message that is none.
 pub(super) fn begin(
     gate: &Arc<Gate>,
-    address: IpAddr,
+    peer: &mut Peer,
     mut frame: Bytes,
 ) -> Result<(i16, Begun), Closing> {
     let header = codec::RequestHeader::parse(&mut frame)?;
@@ -144,12 +144,11 @@ pub(super) fn begin(
     let api = ANSWERED.iter().find(|api| **api as i16 == api_key);
     let api = *api.ok_or(not_served)?;
     let asked = Asked {
-        client: Client {
-            gate: Arc::clone(gate),
+        client: peer.client(
+            gate,
             version,
-            client_id: header.client_id,
-            address,
-        },
+            header.client_id.as_deref().unwrap_or_default(),
+        ),
         api,
         correlation_id: header.correlation_id,
         body: frame,

@@ -25,7 +25,7 @@ pub(super) async fn init_producer_id(
     };
     if request.transactional_id.is_some() {
         tracing::info!(
-            client = client.id(),
+            client = &*client.client_id,
             "transactional producer is refused: this broker has no transactions yet"
         );
         return refused(ErrorCode::InvalidRequest);

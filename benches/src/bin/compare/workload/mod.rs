@@ -69,7 +69,7 @@ pub struct Scale {
 impl Scale {
     /// What counts.
     pub const FULL: Self = Self {
-        fast: Duration::from_secs(4),
+        fast: Duration::from_secs(3),
         paced: Duration::from_secs(10),
         warm_up: Duration::from_secs(5),
         idle: Duration::from_secs(10),

@@ -1,6 +1,6 @@
 //! E: many partitions that nobody uses: what they cost, and how long a broker takes to be back with them.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use anyhow::Result;
 
@@ -13,7 +13,8 @@ use crate::{
 const TOPIC: &str = "partitions";
 /// Records in each partition.
 const FILLED_RECORDS: usize = 16;
-const CONNECTIONS: usize = 4;
+/// Longer than it takes: the bytes are what ends a load.
+const FOREVER: Duration = Duration::from_secs(600);
 
 /// The case of a broker's start after its process was killed.
 pub const KILLED_START: &str = "kill -9 to the first answer";
@@ -55,7 +56,6 @@ pub fn run(site: &Site, loads: &Loads, figures: &mut Figures) -> Result<()> {
     let case = Case::new(CLEAN_START);
     figures.add(&case, Unit::Ms, ms(broker.answered_after));
     broker.add_idle(&Case::new(IDLE), idle, figures)?;
-    broker.add_peaks(figures)?;
     broker.kill()
 }
 
@@ -63,7 +63,6 @@ pub fn run(site: &Site, loads: &Loads, figures: &mut Figures) -> Result<()> {
 fn fill(broker: &Broker, loads: &Loads) -> Result<f64> {
     let mut frames = loads.frames(TOPIC, loads.scale.idle_partitions, KIB, FOREVER);
     frames.batch_records = FILLED_RECORDS;
-    frames.connections = CONNECTIONS;
     let partitions = u64::try_from(loads.scale.idle_partitions)?;
     frames.bytes_max = partitions * (FILLED_RECORDS * KIB) as u64;
     Ok(ms(frames.produce(&broker.address())?.elapsed))
@@ -78,6 +77,3 @@ fn first_produce(broker: &Broker, loads: &Loads) -> Result<()> {
     frames.produce(&broker.address())?;
     Ok(())
 }
-
-/// Longer than it takes: the bytes are what ends a load.
-const FOREVER: std::time::Duration = std::time::Duration::from_secs(600);

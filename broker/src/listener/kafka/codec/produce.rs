@@ -1,5 +1,5 @@
-//! [`ProduceRequest`], read by hand in one go: the walk that checks it reads it. Names and batches stay where
-//! they are in the message; nothing is allocated per partition.
+//! [`ProduceRequest`], read by hand in one go: the walk that checks it reads it. Batches stay where they are in
+//! the message; nothing is allocated per partition.
 
 use std::ops::Range;
 
@@ -39,14 +39,14 @@ pub struct ProduceTopic {
     /// Which one.
     pub name: TopicRef,
     /// Which of the request's partitions are its own.
-    partitions: Range<usize>,
+    pub partitions: Range<usize>,
 }
 
 /// A topic as the request names it.
 #[derive(Debug)]
 pub enum TopicRef {
     /// By name, up to version 12; it need not be UTF-8.
-    Name(Bytes),
+    Name(Box<[u8]>),
     /// By id.
     Id(TopicId),
 }
@@ -61,14 +61,15 @@ pub struct ProducePartition {
 }
 
 impl ProduceRequest {
-    /// Reads a request, of which nothing may be left over.
+    /// Reads a request, of which nothing may be left over. Its batches are all that holds the memory of `body`
+    /// afterwards: a single one may be changed where it is.
     ///
     /// # Errors
     /// A version that is not served; the first place where the bytes are no request, or go beyond `limits`.
-    pub fn read(body: &Bytes, version: i16, limits: &Limits) -> Result<Self, DecodeError> {
+    pub fn read(body: Bytes, version: i16, limits: &Limits) -> Result<Self, DecodeError> {
         let layout = apis::of_version(ApiKey::Produce as i16, version)?.layout;
-        let mut walk = Walk::new(body, layout.format(version), limits);
-        request(&mut walk, body).map_err(|problem| walk.malformed(layout, problem))
+        let mut walk = Walk::new(&body, layout.format(version), limits);
+        request(&mut walk, &body).map_err(|problem| walk.malformed(layout, problem))
     }
 
     /// The partitions of a topic of it.
@@ -112,7 +113,7 @@ fn topic(
         }
         _ => {
             let name = walk.field("Name").bytes(Length::Short)?;
-            TopicRef::Name(body.slice_ref(name.ok_or(Problem::Null)?))
+            TopicRef::Name(name.ok_or(Problem::Null)?.into())
         }
     };
     let size_min = partition_size_min(walk.format);

@@ -55,7 +55,7 @@ pub(in super::super) async fn join_group(
         requires_member_id: version >= MEMBER_ID_REQUIRED,
         can_skip_assignment: version >= SKIP_ASSIGNMENT,
         instance_id: request.group_instance_id.map(|id| id.to_string()),
-        client_id: client.id().to_owned(),
+        client_id: client.client_id.to_string(),
         client_host: client.host(),
         session_timeout_ms: u32::try_from(request.session_timeout_ms).unwrap_or(0),
         rebalance_timeout_ms: u32::try_from(request.rebalance_timeout_ms).ok(),

@@ -30,7 +30,7 @@ pub(in super::super) async fn consumer_group_heartbeat(
         member_epoch: request.member_epoch,
         instance_id: request.instance_id.map(text),
         rack_id: request.rack_id.map(text),
-        client_id: client.id().to_owned(),
+        client_id: client.client_id.to_string(),
         client_host: client.host(),
         rebalance_timeout_ms: u32::try_from(request.rebalance_timeout_ms).ok(),
         subscribing: Subscribing {

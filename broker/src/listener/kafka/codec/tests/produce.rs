@@ -29,7 +29,7 @@ const NARROW: Limits = Limits {
 fn assert_as_checked(version: i16, bytes: &[u8]) {
     let body = Bytes::copy_from_slice(bytes);
     for limits in [Limits::default(), NARROW] {
-        let read = ProduceRequest::read(&body, version, &limits).map(drop);
+        let read = ProduceRequest::read(body.clone(), version, &limits).map(drop);
         assert_eq!(read, check(PRODUCE, version, bytes, &limits), "{bytes:?}");
     }
 }
@@ -39,7 +39,7 @@ fn it_reads_what_the_oracle_reads() {
     for (api, version) in versions() {
         for seed in 0..256 {
             let mut body = Bytes::from(Sample::new(api, version, seed).bytes);
-            let read = ProduceRequest::read(&body, version, &Limits::default()).unwrap();
+            let read = ProduceRequest::read(body.clone(), version, &Limits::default()).unwrap();
             let oracle = OracleRequest::decode(&mut body, version).unwrap();
             assert_eq!(
                 (read.acks, read.timeout_ms),
@@ -48,7 +48,7 @@ fn it_reads_what_the_oracle_reads() {
             assert_eq!(read.topics.len(), oracle.topic_data.len());
             for (topic, oracle) in read.topics.iter().zip(oracle.topic_data) {
                 match &topic.name {
-                    TopicRef::Name(name) => assert_eq!(name, oracle.name.as_bytes()),
+                    TopicRef::Name(name) => assert_eq!(**name, *oracle.name.as_bytes()),
                     TopicRef::Id(id) => assert_eq!(id.as_bytes(), oracle.topic_id.as_bytes()),
                 }
                 let partitions = read.partitions_of(topic).iter();
@@ -64,6 +64,17 @@ fn it_reads_what_the_oracle_reads() {
             }
         }
     }
+}
+
+#[test]
+fn a_single_batch_may_be_changed_where_it_is() {
+    let records = b"records";
+    let mut body = vec![0xff, 0xff, 0, 1, 0, 0, 0, 9, 0, 0, 0, 1, 0, 1, b't'];
+    body.extend([0, 0, 0, 1, 0, 0, 0, 5, 0, 0, 0, 7]);
+    body.extend(records);
+    let mut read = ProduceRequest::read(body.into(), 3, &Limits::default()).unwrap();
+    let batch = read.partitions[0].records.take().unwrap();
+    assert_eq!(batch.try_into_mut().unwrap(), &records[..]);
 }
 
 #[test]
