@@ -1,16 +1,18 @@
-//! A real `millstreamd` under measurement: start, ready, kill, and what the kernel accounts to it.
+//! A real `millstreamd` under measurement: start, ready, kill.
 
 use std::{
     fs,
     io::{Read, Write},
-    net::{TcpListener, TcpStream},
-    path::{Path, PathBuf},
+    net::TcpStream,
+    path::Path,
     process::{Child, Command, Stdio},
     thread,
     time::{Duration, Instant},
 };
 
 use anyhow::{Context, Result, bail};
+
+use crate::process::{Usage, free_port};
 
 /// How long a daemon may take to become ready before the benchmark gives up.
 const READY_TIMEOUT: Duration = Duration::from_secs(120);
@@ -22,20 +24,10 @@ const READY_POLL: Duration = Duration::from_micros(500);
 pub struct Daemon {
     child: Child,
     native_port: u16,
+    kafka_port: u16,
     http_port: u16,
     /// From `exec` to the first positive `/ready`.
     pub ready_after: Duration,
-}
-
-/// What the kernel accounts to a process.
-#[derive(Debug, Clone, Copy)]
-pub struct Usage {
-    /// Processor time of all its threads.
-    pub cpu: Duration,
-    /// RssAnon + RssShmem in bytes: memory of its own, without file maps.
-    pub own_bytes: u64,
-    /// Peak of all resident pages in bytes, file maps included.
-    pub peak_bytes: u64,
 }
 
 impl Daemon {
@@ -70,6 +62,7 @@ impl Daemon {
         let mut daemon = Self {
             child,
             native_port,
+            kafka_port,
             http_port,
             ready_after: Duration::ZERO,
         };
@@ -95,6 +88,12 @@ impl Daemon {
         format!("127.0.0.1:{}", self.native_port)
     }
 
+    /// Address of its Kafka listener.
+    #[must_use]
+    pub fn kafka_address(&self) -> String {
+        format!("127.0.0.1:{}", self.kafka_port)
+    }
+
     fn is_ready(&self) -> bool {
         http_get(self.http_port, "/ready").is_ok_and(|answer| answer.starts_with("HTTP/1.1 200"))
     }
@@ -112,34 +111,18 @@ impl Daemon {
         Ok(value.trim().parse()?)
     }
 
+    /// Its process id.
+    #[must_use]
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
     /// What the kernel accounts to it now.
     ///
     /// # Errors
     /// The process is gone.
     pub fn usage(&self) -> Result<Usage> {
-        let process = PathBuf::from(format!("/proc/{}", self.child.id()));
-        let status = fs::read_to_string(process.join("status"))?;
-        let kib = |key: &str| {
-            let line = status.lines().find_map(|line| line.strip_prefix(key));
-            line.and_then(|rest| rest.split_whitespace().next()?.parse::<u64>().ok())
-                .unwrap_or(0)
-        };
-        // Nanoseconds on a processor, of each thread that lives.
-        let mut nanos = 0;
-        for thread in fs::read_dir(process.join("task"))? {
-            let schedstat =
-                fs::read_to_string(thread?.path().join("schedstat")).unwrap_or_default();
-            nanos += schedstat
-                .split(' ')
-                .next()
-                .and_then(|ns| ns.parse::<u64>().ok())
-                .unwrap_or(0);
-        }
-        Ok(Usage {
-            cpu: Duration::from_nanos(nanos),
-            own_bytes: (kib("RssAnon:") + kib("RssShmem:")) * 1024,
-            peak_bytes: kib("VmHWM:") * 1024,
-        })
+        Usage::of(self.pid())
     }
 
     /// Ends it with SIGKILL.
@@ -174,11 +157,6 @@ impl Drop for Daemon {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
-}
-
-/// A port of the loopback that was free a moment ago.
-fn free_port() -> Result<u16> {
-    Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?.port())
 }
 
 /// The answer to a GET, headers and body.

@@ -79,12 +79,12 @@ fn main() -> Result<()> {
     let topic_id = runtime.block_on(fill(&daemon, &args))?;
     daemon.kill()?;
     let (daemon, replay) = restart(&args.daemon, &data_dir, &runtime, args.groups)?;
-    let own_bytes = daemon.usage()?.own_bytes;
+    let own_bytes = daemon.usage()?.memory.own_bytes;
     let ceiling = runtime.block_on(ceiling(&daemon, &args))?;
     let rate = runtime.block_on(commit_rate(&daemon, &topic_id, &args))?;
     println!(
         "own memory {:.1} MiB after it",
-        mib(daemon.usage()?.own_bytes)
+        mib(daemon.usage()?.memory.own_bytes)
     );
     daemon.kill()?;
     let (daemon, _) = restart(&args.daemon, &data_dir, &runtime, args.groups)?;

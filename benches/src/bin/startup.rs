@@ -145,11 +145,11 @@ fn report_daemon(what: &str, daemon: &Daemon, args: &Args) -> Result<u64> {
     println!(
         "{what}: ready in {:.0} ms, own memory {:.1} MiB, peak with maps {:.1} MiB, idle CPU {:.2} %",
         ms(daemon.ready_after),
-        mib(after.own_bytes),
-        mib(after.peak_bytes),
+        mib(after.memory.own_bytes),
+        mib(after.memory.peak_bytes),
         idle * 100.0,
     );
-    Ok(after.own_bytes)
+    Ok(after.memory.own_bytes)
 }
 
 /// Creates the topic, and writes `fill_gib` to it, at least one record to every partition.

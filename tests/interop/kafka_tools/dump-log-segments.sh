@@ -3,32 +3,13 @@
 #
 #   dump-log-segments.sh CACHE FILE... [-- OPTION...]
 #
-# CACHE is a directory for Kafka's jars (54 MB), filled on first use by Maven. Needs Java 17 or
-# later and, for the first use, Maven. Fails with the reason where they are missing.
+# CACHE is a directory for Kafka's jars: see install.sh.
 set -eu
 
 cache=$1
 shift
 here=$(cd "$(dirname "$0")" && pwd)
-
-command -v java >/dev/null || { echo "java is not there: install Java 17" >&2; exit 2; }
-if [ ! -e "$cache/complete" ]; then
-    command -v mvn >/dev/null || { echo "mvn is not there: install Maven" >&2; exit 2; }
-    mkdir -p "$cache"
-    # One of several that start at once fetches, the others wait.
-    (
-        flock 9
-        if [ ! -e "$cache/complete" ]; then
-            mvn --quiet --batch-mode --file "$here/pom.xml" dependency:copy-dependencies \
-                -DoutputDirectory="$cache/jars" >"$cache/maven.log" 2>&1 || {
-                echo "mvn failed:" >&2
-                cat "$cache/maven.log" >&2
-                exit 2
-            }
-            touch "$cache/complete"
-        fi
-    ) 9>"$cache/lock"
-fi
+"$here/install.sh" "$cache"
 
 files=
 while [ $# -gt 0 ] && [ "$1" != -- ]; do

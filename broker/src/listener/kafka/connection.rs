@@ -13,6 +13,7 @@ use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _, WriteHalf};
 use super::{
     Gate,
     answer::{Answer, Outgoing},
+    client::Peer,
     dispatch::{self, Closing},
     frames::Frames,
     traffic::Counted,
@@ -26,6 +27,7 @@ use crate::{
 pub(super) async fn serve(stream: Watched<Place>, gate: Arc<Gate>, shutdown: Shutdown) {
     let from = Arc::clone(stream.place().connection());
     let address = from.address;
+    let mut peer = Peer::new(from);
     let limits = &gate.services.config().limits;
     let frame_bytes_max = limits.request_bytes_max.as_usize();
     let in_flight_max = usize::try_from(limits.kafka_requests_in_flight_max).unwrap_or(usize::MAX);
@@ -45,7 +47,7 @@ pub(super) async fn serve(stream: Watched<Place>, gate: Arc<Gate>, shutdown: Shu
     };
     let begin = |frame: Bytes| {
         let bytes = frame.len();
-        let (api_key, begun) = dispatch::begin(&gate, &from, frame)?;
+        let (api_key, begun) = dispatch::begin(&gate, &mut peer, frame)?;
         let answering = gate.traffic.counted(api_key, bytes, begun.answering);
         Ok((answering, begun.is_exclusive))
     };
@@ -78,7 +80,7 @@ struct Connection<S> {
 impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     async fn run(
         &mut self,
-        begin: impl Fn(Bytes) -> Result<(Counted, bool), Closing>,
+        mut begin: impl FnMut(Bytes) -> Result<(Counted, bool), Closing>,
         shutdown: &Shutdown,
     ) -> Result<(), Closing> {
         let mut begun = pin!(shutdown.begun());

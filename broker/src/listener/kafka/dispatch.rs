@@ -12,14 +12,13 @@ use super::{
     Gate,
     answer::Answer,
     api_versions,
-    client::Client,
+    client::{Client, Peer},
     cluster,
     codec::{self, DecodeError, Limits, Served, ServedRequest},
     configs, fetch,
     frames::FrameError,
     groups, log_dirs, metadata, offsets, produce, producer_ids, sasl, topics,
 };
-use crate::service::connections::Connection;
 
 /// The APIs that are answered; the versions of each are those that `codec` decodes.
 const ANSWERED: &[ApiKey] = &[
@@ -136,7 +135,7 @@ impl Asked {
 /// A message that is none.
 pub(super) fn begin(
     gate: &Arc<Gate>,
-    from: &Arc<Connection>,
+    peer: &mut Peer,
     mut frame: Bytes,
 ) -> Result<(i16, Begun), Closing> {
     let header = codec::RequestHeader::parse(&mut frame)?;
@@ -144,15 +143,12 @@ pub(super) fn begin(
     let not_served = Closing::NotServed { api_key, version };
     let api = ANSWERED.iter().find(|api| **api as i16 == api_key);
     let api = *api.ok_or(not_served)?;
-    let client_id = header.client_id.as_deref().unwrap_or_default();
-    from.asked(client_id);
     let asked = Asked {
-        client: Client {
-            gate: Arc::clone(gate),
+        client: peer.client(
+            gate,
             version,
-            client_id: Arc::from(client_id),
-            connection: Arc::clone(from),
-        },
+            header.client_id.as_deref().unwrap_or_default(),
+        ),
         api,
         correlation_id: header.correlation_id,
         body: frame,

@@ -2,15 +2,15 @@
 
 use std::io;
 
-use bytes::{Buf, Bytes, BytesMut};
+use bytes::{Buf, BufMut as _, Bytes, BytesMut};
 use tokio::io::{AsyncRead, AsyncReadExt};
 
 use super::answer::LENGTH_BYTES;
 
 /// Bytes read at once while messages are small: what an idle connection holds.
 const READ_BYTES_MIN: usize = 4 << 10;
-/// Bytes read at once at most, beyond those of a message that has begun.
-const READ_BYTES_MAX: usize = 64 << 10;
+/// A message of this many bytes is alone in its memory: nothing behind it is read with it.
+const ALONE_BYTES_MIN: usize = 16 << 10;
 /// Room made for a message on the word of its length: that of a usual batch. More comes as bytes come.
 const BELIEVED_BYTES_MAX: usize = 1 << 20;
 
@@ -45,7 +45,8 @@ impl<R: AsyncRead + Unpin> Frames<R> {
         }
     }
 
-    /// The next message without its length; `None` at the end of the connection.
+    /// The next message without its length; `None` at the end of the connection. A large one is alone in
+    /// its memory, so that a batch in it need not be copied to be changed and kept.
     ///
     /// # Errors
     /// [`FrameError`].
@@ -54,23 +55,45 @@ impl<R: AsyncRead + Unpin> Frames<R> {
     /// Safe: what was read stays.
     pub(super) async fn next(&mut self) -> Result<Option<Bytes>, FrameError> {
         loop {
-            let missing = match self.length()? {
+            let wanted = match self.length()? {
                 Some(length) if self.buffer.len() >= LENGTH_BYTES + length => {
-                    self.read_bytes = length.clamp(READ_BYTES_MIN, READ_BYTES_MAX);
-                    self.buffer.advance(LENGTH_BYTES);
-                    return Ok(Some(self.buffer.split_to(length).freeze()));
+                    return Ok(Some(self.take(length)));
                 }
-                Some(length) => LENGTH_BYTES + length - self.buffer.len(),
-                None => 0,
+                Some(length) => self.room_for(length),
+                None => self.read_bytes,
             };
-            let believed = missing.min(self.buffer.len().max(BELIEVED_BYTES_MAX));
-            self.buffer.reserve(believed.max(self.read_bytes));
-            if self.reader.read_buf(&mut self.buffer).await? == 0 {
+            self.buffer.reserve(wanted);
+            let mut room = (&mut self.buffer).limit(wanted);
+            if self.reader.read_buf(&mut room).await? == 0 {
                 return match self.buffer.is_empty() {
                     true => Ok(None),
                     false => Err(FrameError::Torn),
                 };
             }
+        }
+    }
+
+    /// How much to read next of a message whose beginning is there.
+    fn room_for(&self, length: usize) -> usize {
+        let missing = LENGTH_BYTES + length - self.buffer.len();
+        let believed = missing.min(self.buffer.len().max(BELIEVED_BYTES_MAX));
+        match length < ALONE_BYTES_MIN {
+            true => believed.max(self.read_bytes),
+            false => believed,
+        }
+    }
+
+    /// Takes a message that is there, and its memory where nothing else is in it.
+    fn take(&mut self, length: usize) -> Bytes {
+        self.read_bytes = match length < ALONE_BYTES_MIN {
+            true => length.max(READ_BYTES_MIN),
+            // The beginning of another like it.
+            false => READ_BYTES_MIN,
+        };
+        self.buffer.advance(LENGTH_BYTES);
+        match self.buffer.len() == length {
+            true => std::mem::take(&mut self.buffer).freeze(),
+            false => self.buffer.split_to(length).freeze(),
         }
     }
 
@@ -86,5 +109,60 @@ impl<R: AsyncRead + Unpin> Frames<R> {
                 max: self.frame_bytes_max,
             }),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sent(lengths: &[usize]) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        for (number, length) in (0..).zip(lengths) {
+            bytes.extend(u32::try_from(*length).unwrap().to_be_bytes());
+            bytes.resize(bytes.len() + length, number);
+        }
+        bytes
+    }
+
+    #[tokio::test]
+    async fn messages_come_one_by_one_and_large_ones_alone_in_their_memory() {
+        let lengths = [10, 0, 5_000, 70_000, 70_000, 1 << 21, 7, 20_000, 3];
+        let bytes = sent(&lengths);
+        let mut frames = Frames::new(&*bytes, 1 << 22);
+        for (number, length) in (0_u8..).zip(lengths) {
+            let message = frames.next().await.unwrap().unwrap();
+            assert_eq!(message, vec![number; length]);
+            // Small ones may come with their neighbours, and the beginning of a large one with them.
+            if length >= 70_000 && lengths[usize::from(number) - 1] >= 70_000 {
+                assert!(message.try_into_mut().is_ok(), "message {number}");
+            }
+        }
+        assert_eq!(frames.next().await.unwrap(), None);
+    }
+
+    #[tokio::test]
+    async fn messages_that_are_torn_or_too_long_are_refused() {
+        let bytes = sent(&[100]);
+        for end in 1..bytes.len() {
+            let torn = Frames::new(&bytes[..end], 100).next().await;
+            assert!(matches!(torn, Err(FrameError::Torn)), "{end}: {torn:?}");
+        }
+        let too_long = Frames::new(&*bytes, 99).next().await;
+        assert!(
+            matches!(
+                too_long,
+                Err(FrameError::Length {
+                    found: 100,
+                    max: 99
+                })
+            ),
+            "{too_long:?}"
+        );
+        let negative = Frames::new(&[0xff; 4][..], 99).next().await;
+        assert!(matches!(
+            negative,
+            Err(FrameError::Length { found: -1, .. })
+        ));
     }
 }

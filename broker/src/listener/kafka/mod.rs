@@ -7,7 +7,7 @@
 //! ```
 //!
 //! Adapters only translate; what is right or wrong is for the services to say. What is hot (produce and
-//! fetch) is read and written by hand in `hot`, everything else by the crate `kafka-protocol`, whose
+//! fetch) is read and written by hand, everything else by the crate `kafka-protocol`, whose
 //! input `codec` has bounded before.
 
 mod answer;

@@ -1,6 +1,5 @@
 //! Produce: the batches of a request are appended as it is read, its answer waits for all of them.
 
-mod request;
 mod response;
 
 use std::time::Duration;
@@ -11,14 +10,13 @@ use millstream_proto::{ErrorCode, PartitionIndex, TopicId};
 use super::{
     answer::{Answer, is_flexible},
     client::Client,
-    codec::{self, Limits},
+    codec::{self, Limits, ProduceTopic, TopicRef},
     dispatch::{Asked, Begun, Closing},
 };
 use crate::service::{
     ServiceError,
     produce::{AcksWanted, ProduceRequest, Produced},
 };
-use request::{Request, Topic, TopicRef};
 
 /// What became of one partition of a request.
 type Outcome = Result<Produced, ServiceError>;
@@ -36,13 +34,12 @@ pub(super) fn begin(asked: Asked) -> Result<Begun, Closing> {
     } = asked;
     let version = client.version;
     // Versions that are advertised and not served are refused here, too.
-    codec::check(ApiKey::Produce as i16, version, &body, &Limits::default())?;
-    let request = Request::parse(body, version)?;
+    let mut request = codec::ProduceRequest::read(body, version, &Limits::default())?;
     let acks = acks_wanted(request.acks);
-    let timeout = Duration::from_millis(u64::try_from(request.timeout_ms).unwrap_or(0));
+    let appends = appends(&client, &mut request, &acks);
     if client.services().appends_are_stalled() {
         let answering = async move {
-            let outcomes = append_later(&client, &request, &acks, timeout).await;
+            let outcomes = append_later(&client, appends).await;
             answer(correlation_id, version, &request, acks, outcomes).await
         };
         return Ok(Begun {
@@ -51,7 +48,7 @@ pub(super) fn begin(asked: Asked) -> Result<Begun, Closing> {
             is_exclusive: true,
         });
     }
-    let outcomes = append_now(&client, &request, &acks, timeout);
+    let outcomes = append_now(&client, appends);
     let answering = async move { answer(correlation_id, version, &request, acks, outcomes).await };
     Ok(Begun {
         answering: Box::pin(answering),
@@ -72,58 +69,54 @@ fn acks_wanted(acks: i16) -> Result<AcksWanted, ServiceError> {
     }
 }
 
-/// The appends of a request, in order; each is an error where there is nothing to append.
-fn appends<'a>(
-    client: &'a Client,
-    request: &'a Request,
-    acks: &'a Result<AcksWanted, ServiceError>,
-    timeout: Duration,
-) -> impl Iterator<Item = Result<ProduceRequest, ServiceError>> + 'a {
-    request.topics.iter().flat_map(move |topic| {
+/// Takes the appends out of a request, in order; each is an error where there is nothing to append.
+fn appends(
+    client: &Client,
+    request: &mut codec::ProduceRequest,
+    acks: &Result<AcksWanted, ServiceError>,
+) -> Vec<Result<ProduceRequest, ServiceError>> {
+    let timeout = Duration::from_millis(u64::try_from(request.timeout_ms).unwrap_or(0));
+    let mut appends = Vec::with_capacity(request.partitions.len());
+    for topic in &request.topics {
         let topic_id = find(client, topic);
-        request.partitions_of(topic).iter().map(move |partition| {
-            Ok(ProduceRequest {
-                topic_id: topic_id.clone()?,
-                partition: PartitionIndex(partition.index),
-                acks: acks.clone()?,
-                leader_epoch: None,
-                timeout: Some(timeout),
-                batch: partition.records.clone().unwrap_or_default(),
-            })
-        })
-    })
+        let own = request.partitions.get_mut(topic.partitions.clone());
+        for partition in own.unwrap_or_default() {
+            appends.push(topic_id.clone().and_then(|topic_id| {
+                Ok(ProduceRequest {
+                    topic_id,
+                    partition: PartitionIndex(partition.index),
+                    acks: acks.clone()?,
+                    leader_epoch: None,
+                    timeout: Some(timeout),
+                    batch: partition.records.take().unwrap_or_default(),
+                })
+            }));
+        }
+    }
+    appends
 }
 
-fn find(client: &Client, topic: &Topic) -> Result<TopicId, ServiceError> {
+fn find(client: &Client, topic: &ProduceTopic) -> Result<TopicId, ServiceError> {
     match &topic.name {
         TopicRef::Id(id) => Ok(*id),
         TopicRef::Name(name) => client.services().topic_id(&String::from_utf8_lossy(name)),
     }
 }
 
-fn append_now(
-    client: &Client,
-    request: &Request,
-    acks: &Result<AcksWanted, ServiceError>,
-    timeout: Duration,
-) -> Vec<Outcome> {
+fn append_now(client: &Client, appends: Vec<Result<ProduceRequest, ServiceError>>) -> Vec<Outcome> {
     let (services, context) = (client.services(), client.context());
-    let mut outcomes = Vec::with_capacity(request.partitions.len());
-    for append in appends(client, request, acks, timeout) {
-        outcomes.push(append.and_then(|append| services.append_now(&context, append)));
-    }
-    outcomes
+    let appended = appends
+        .into_iter()
+        .map(|append| append.and_then(|append| services.append_now(&context, append)));
+    appended.collect()
 }
 
 async fn append_later(
     client: &Client,
-    request: &Request,
-    acks: &Result<AcksWanted, ServiceError>,
-    timeout: Duration,
+    appends: Vec<Result<ProduceRequest, ServiceError>>,
 ) -> Vec<Outcome> {
     let (services, context) = (client.services(), client.context());
-    let mut outcomes = Vec::with_capacity(request.partitions.len());
-    let appends: Vec<_> = appends(client, request, acks, timeout).collect();
+    let mut outcomes = Vec::with_capacity(appends.len());
     for append in appends {
         outcomes.push(match append {
             Ok(append) => services.append_later(&context, append).await,
@@ -137,7 +130,7 @@ async fn append_later(
 async fn answer(
     correlation_id: i32,
     version: i16,
-    request: &Request,
+    request: &codec::ProduceRequest,
     acks: Result<AcksWanted, ServiceError>,
     outcomes: Vec<Outcome>,
 ) -> Result<Option<Answer>, Closing> {

@@ -1,13 +1,10 @@
-//! [`check`]: whether bytes are a request, found out by walking them along its layout.
-//!
-//! Nothing is allocated, and no length or count is believed before it was compared with the bytes that are
-//! left: a count of elements with the least that so many can take. What is accepted, a decoder may allocate for.
+//! [`check`]: whether bytes are a request, found out by a [`Walk`] along its layout.
 
 use super::{
     apis,
-    cursor::Cursor,
     error::{DecodeError, Problem},
-    layout::{Field, Format, Kind},
+    layout::{Field, Kind},
+    walk::{Length, Walk},
 };
 
 /// How much memory a request may make a decoder allocate; the length of its frame is bounded elsewhere.
@@ -49,159 +46,63 @@ impl Default for Limits {
 /// An API or version that is not served; the first place where the bytes are not what the layout says,
 /// or go beyond `limits`.
 pub fn check(api_key: i16, version: i16, body: &[u8], limits: &Limits) -> Result<(), DecodeError> {
-    let api = apis::of_version(api_key, version)?;
-    let mut walk = Walk::new(body, api.layout.format(version), limits);
-    walk.request(api.layout.fields)
-        .map_err(|problem| DecodeError::Malformed {
-            what: api.layout.name,
-            version,
-            field: walk.field,
-            at: walk.cursor.at(),
-            problem,
-        })
+    let layout = apis::of_version(api_key, version)?.layout;
+    let mut walk = Walk::new(body, layout.format(version), limits);
+    fields(&mut walk, layout.fields)
+        .and_then(|()| walk.end())
+        .map_err(|problem| walk.malformed(layout, problem))
 }
 
-/// A walk along a layout: where it is, and what is still allowed.
-struct Walk<'a> {
-    cursor: Cursor<'a>,
-    format: Format,
-    /// The field that the cursor is in.
-    field: &'static str,
-    elements_left: usize,
-    unknown_tagged_fields_left: usize,
-}
-
-impl<'a> Walk<'a> {
-    fn new(body: &'a [u8], format: Format, limits: &Limits) -> Self {
-        Self {
-            cursor: Cursor::new(body),
-            format,
-            field: "",
-            elements_left: limits.elements_max,
-            unknown_tagged_fields_left: limits.unknown_tagged_fields_max,
+fn fields(walk: &mut Walk<'_>, fields: &[Field]) -> Result<(), Problem> {
+    let version = walk.format.version;
+    for field in fields {
+        if field.is_in_sequence(version) {
+            value_of(walk, field)?;
         }
     }
-
-    fn request(&mut self, fields: &[Field]) -> Result<(), Problem> {
-        self.fields(fields)?;
-        self.field = "(end)";
-        match self.cursor.left() {
-            0 => Ok(()),
-            left => Err(Problem::TrailingBytes { left }),
-        }
-    }
-
-    fn fields(&mut self, fields: &[Field]) -> Result<(), Problem> {
-        for field in fields {
-            if field.is_in_sequence(self.format.version) {
-                self.value_of(field)?;
-            }
-        }
-        if self.format.flexible {
-            self.tagged_fields(fields)?;
-        }
-        Ok(())
-    }
-
-    fn value_of(&mut self, field: &Field) -> Result<(), Problem> {
-        self.field = field.name;
-        self.value(&field.kind, field.nullable.contains(self.format.version))
-    }
-
-    fn value(&mut self, kind: &Kind, nullable: bool) -> Result<(), Problem> {
-        match kind {
-            Kind::Bool | Kind::Fixed(_) => self.skip(self.format.size_min(kind)),
-            Kind::String | Kind::Bytes => {
-                let length = self.length(kind, nullable)?;
-                self.skip(length)
-            }
-            Kind::Array(element) => {
-                let count = self.length(kind, nullable)?;
-                self.elements(element, count)
-            }
-            Kind::Struct(_) if nullable && self.is_null_struct()? => Ok(()),
-            Kind::Struct(fields) => self.fields(fields),
-        }
-    }
-
-    /// Kafka takes any negative byte for null and any other for a struct, `kafka-protocol` all but 1 for null:
-    /// what both write is the only thing that they read alike.
-    fn is_null_struct(&mut self) -> Result<bool, Problem> {
-        match self.cursor.i8()? {
-            -1 => Ok(true),
-            1 => Ok(false),
-            found => Err(Problem::StructMarker { found }),
-        }
-    }
-
-    fn skip(&mut self, count: usize) -> Result<(), Problem> {
-        self.cursor.take(count).map(|_| ())
-    }
-
-    /// A length in bytes or elements; that of null is 0.
-    fn length(&mut self, kind: &Kind, nullable: bool) -> Result<usize, Problem> {
-        let length = match kind {
-            _ if self.format.flexible => self.cursor.length_varint()?,
-            Kind::String => self.cursor.length_i16()?,
-            _ => self.cursor.length_i32()?,
-        };
-        match length {
-            Some(length) => Ok(length),
-            None if nullable => Ok(0),
-            None => Err(Problem::Null),
-        }
-    }
-
-    fn elements(&mut self, element: &Kind, count: usize) -> Result<(), Problem> {
-        let size_min = self.format.size_min(element);
-        let left = self.cursor.left();
-        if count > left / size_min.max(1) {
-            return Err(Problem::CountBeyondBytes {
-                count,
-                size_min,
-                left,
-            });
-        }
-        let allowed = self.elements_left;
-        self.elements_left = allowed
-            .checked_sub(count)
-            .ok_or(Problem::TooManyElements { count, allowed })?;
-        (0..count).try_for_each(|_| self.value(element, false))
-    }
-
-    fn tagged_fields(&mut self, fields: &[Field]) -> Result<(), Problem> {
-        self.field = "(tagged fields)";
-        let mut tag_min = 0;
-        for _ in 0..self.cursor.varint()? {
-            let tag = self.cursor.varint()?;
-            if u64::from(tag) < tag_min {
-                return Err(Problem::TagOrder { tag });
-            }
-            tag_min = u64::from(tag) + 1;
-            self.tagged_field(fields, tag)?;
-            self.field = "(tagged fields)";
-        }
-        Ok(())
-    }
-
-    fn tagged_field(&mut self, fields: &[Field], tag: u32) -> Result<(), Problem> {
-        let size = self.cursor.varint()? as usize;
-        match fields.iter().find(|field| field.tag == Some(tag)) {
-            Some(field) if field.versions.contains(self.format.version) => {
-                let start = self.cursor.at();
-                self.value_of(field)?;
-                let taken = self.cursor.at() - start;
-                (taken == size)
-                    .then_some(())
-                    .ok_or(Problem::TaggedSize { size, taken })
-            }
+    walk.tagged_fields(
+        |walk, tag| match fields.iter().find(|field| field.tag == Some(tag)) {
+            Some(field) if field.versions.contains(version) => value_of(walk, field).map(|()| true),
             Some(_) => Err(Problem::TagNotInVersion { tag }),
-            None => {
-                let left = self.unknown_tagged_fields_left.checked_sub(1);
-                self.unknown_tagged_fields_left = left.ok_or(Problem::TooManyTaggedFields)?;
-                self.skip(size)
-            }
+            None => Ok(false),
+        },
+    )
+}
+
+fn value_of(walk: &mut Walk<'_>, field: &Field) -> Result<(), Problem> {
+    let is_nullable = field.nullable.contains(walk.format.version);
+    value(walk.field(field.name), &field.kind, is_nullable)
+}
+
+fn value(walk: &mut Walk<'_>, kind: &Kind, is_nullable: bool) -> Result<(), Problem> {
+    let is_null = match kind {
+        Kind::Bool | Kind::Fixed(_) => {
+            let size = walk.format.size_min(kind);
+            return walk.cursor.take(size).map(drop);
         }
+        Kind::String => walk.bytes(Length::Short)?.is_none(),
+        Kind::Bytes => walk.bytes(Length::Long)?.is_none(),
+        Kind::Array(element) => {
+            let count = walk.count(walk.format.size_min(element))?;
+            (0..count.unwrap_or(0)).try_for_each(|_| value(walk, element, false))?;
+            count.is_none()
+        }
+        Kind::Struct(_) if is_nullable && is_null_struct(walk)? => true,
+        Kind::Struct(of_struct) => return fields(walk, of_struct),
+    };
+    match is_null && !is_nullable {
+        true => Err(Problem::Null),
+        false => Ok(()),
+    }
+}
+
+/// Kafka takes any negative byte for null and any other for a struct, `kafka-protocol` all but 1 for null:
+/// what both write is the only thing that they read alike.
+fn is_null_struct(walk: &mut Walk<'_>) -> Result<bool, Problem> {
+    match walk.cursor.i8()? {
+        -1 => Ok(true),
+        1 => Ok(false),
+        found => Err(Problem::StructMarker { found }),
     }
 }
 

@@ -83,7 +83,7 @@ impl<'a> Cursor<'a> {
         }
     }
 
-    fn array<const N: usize>(&mut self) -> Result<[u8; N], Problem> {
+    pub(super) fn array<const N: usize>(&mut self) -> Result<[u8; N], Problem> {
         let problem = Problem::Truncated {
             needed: N,
             left: self.left(),

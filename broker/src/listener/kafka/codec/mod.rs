@@ -10,6 +10,8 @@
 //!                 └──── DecodeError ─────────┴──────── DecodeError ─────────┘
 //! ```
 //!
+//! Produce is the exception: it is read by hand along the same [`Walk`](walk::Walk), which then is its check.
+//!
 //! Which requests there are, and in which versions, is one table: [`apis`]. Responses are ours and trusted;
 //! they are encoded by `kafka-protocol` or by hand, not here.
 
@@ -22,11 +24,14 @@ mod header;
 mod layout;
 #[rustfmt::skip]
 mod layouts;
+mod produce;
 #[cfg(test)]
 mod tests;
+mod walk;
 
 pub use apis::{Served, ServedRequest, response_header_version, served};
 pub use check::{Limits, check};
 pub use decode::decode;
 pub use error::{DecodeError, Problem};
 pub use header::RequestHeader;
+pub use produce::{ProducePartition, ProduceRequest, ProduceTopic, TopicRef};

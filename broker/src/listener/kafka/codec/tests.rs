@@ -3,6 +3,7 @@
 mod hostile;
 mod mutation;
 mod oracle;
+mod produce;
 mod sample;
 mod truncation;
 

@@ -3,9 +3,12 @@
 use bytes::{BufMut as _, BytesMut};
 
 use super::{
-    super::{answer::is_flexible, wire::Put as _},
+    super::{
+        answer::is_flexible,
+        codec::{ProduceRequest, TopicRef},
+        wire::Put as _,
+    },
     Outcome,
-    request::{Request, TopicRef},
 };
 use crate::service::ServiceError;
 use kafka_protocol::messages::ApiKey;
@@ -15,7 +18,12 @@ const LOG_START_OFFSET: i16 = 5;
 const RECORD_ERRORS: i16 = 8;
 
 /// Writes the body: a result for each partition of the request, in its order.
-pub(super) fn write(message: &mut BytesMut, version: i16, request: &Request, settled: &[Outcome]) {
+pub(super) fn write(
+    message: &mut BytesMut,
+    version: i16,
+    request: &ProduceRequest,
+    settled: &[Outcome],
+) {
     let is_flexible = is_flexible(ApiKey::Produce, version);
     let mut settled = settled.iter();
     message.put_count(request.topics.len(), is_flexible);

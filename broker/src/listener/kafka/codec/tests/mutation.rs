@@ -8,13 +8,13 @@ use super::{every_version, sample::Sample};
 use crate::listener::kafka::codec::{DecodeError, Limits, Problem, check};
 
 #[derive(Debug, Clone)]
-enum Change {
+pub(super) enum Change {
     Set(Index, u8),
     Insert(Index, u8),
     Remove(Index),
 }
 
-fn change() -> impl Strategy<Value = Change> {
+pub(super) fn change() -> impl Strategy<Value = Change> {
     let byte = || prop_oneof![any::<u8>(), Just(0), Just(1), Just(0x80), Just(0xff)];
     prop_oneof![
         4 => (any::<Index>(), byte()).prop_map(|(at, byte)| Change::Set(at, byte)),
@@ -23,7 +23,7 @@ fn change() -> impl Strategy<Value = Change> {
     ]
 }
 
-fn apply(change: &Change, bytes: &mut Vec<u8>) {
+pub(super) fn apply(change: &Change, bytes: &mut Vec<u8>) {
     match change {
         Change::Insert(at, byte) => bytes.insert(at.index(bytes.len() + 1), *byte),
         _ if bytes.is_empty() => {}
@@ -49,7 +49,7 @@ fn decoder_alone(api_key: i16, version: i16, bytes: &[u8]) -> Result<(), String>
 }
 
 /// More with `PROPTEST_CASES`.
-fn cases() -> u32 {
+pub(super) fn cases() -> u32 {
     ProptestConfig::default().cases.max(20_000)
 }
 

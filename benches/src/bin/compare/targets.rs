@@ -1,0 +1,267 @@
+//! What the comparison is to show, and whether it does.
+
+use std::fmt;
+
+use crate::{
+    figure::{Case, Durability, Subject, Unit},
+    store::Store,
+    workload::{
+        FIRST_START, KIB, MOST_MEMORY, Workload, end_to_end, partitions,
+        throughput::{self, Kind},
+        unbatched,
+    },
+};
+
+/// Where the machine forbids a rate, this part of what it allows counts as the target.
+const OF_CEILING: f64 = 0.7;
+/// What acknowledgements may take beyond the linger.
+const BEYOND_LINGER_MS: f64 = 2.0;
+/// Broker CPU-s per GiB produced with pre-encoded frames, and consumed.
+const PRODUCE_CPU_S: f64 = 0.8;
+const CONSUME_CPU_S: f64 = 0.4;
+/// One request on its way on one connection.
+const UNBATCHED_P50_MS: f64 = 0.07;
+const UNBATCHED_P99_MS: f64 = 0.3;
+
+/// A figure that is held against a bound.
+#[derive(Debug, Clone)]
+struct Target {
+    workload: Workload,
+    ours: (Case, Unit),
+    kafkas: (Case, Unit),
+    wanted: Wanted,
+    /// What the machine allows at most, as cases of the same workload.
+    ceilings: &'static [&'static str],
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Wanted {
+    /// Ours divided by Kafka's.
+    TimesAtLeast(f64),
+    TimesAtMost(f64),
+    /// Ours, whatever Kafka's is.
+    AtMost(f64),
+}
+
+impl fmt::Display for Wanted {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::TimesAtLeast(times) => write!(f, "at least {times} x Kafka's"),
+            Self::TimesAtMost(times) if *times < 0.5 => {
+                write!(f, "at most 1/{:.0} of Kafka's", 1.0 / times)
+            }
+            Self::TimesAtMost(times) => write!(f, "at most {times} x Kafka's"),
+            Self::AtMost(most) => write!(f, "at most {most}"),
+        }
+    }
+}
+
+/// A target and what was found.
+#[derive(Debug)]
+pub struct Held {
+    /// What is measured.
+    pub what: String,
+    /// The bound in words.
+    pub wanted: String,
+    /// Median of Kafka's rounds.
+    pub kafkas: f64,
+    /// Median of ours.
+    pub ours: f64,
+    /// Whether it is met, and by which rule.
+    pub verdict: &'static str,
+}
+
+/// All targets of a workload for which there are figures of both brokers.
+pub fn held(store: &Store, workload: Workload) -> Vec<Held> {
+    let targets = match workload {
+        Workload::A => acknowledgements(),
+        Workload::B => throughput(),
+        Workload::D => unbatched(),
+        Workload::E => idle_partitions(),
+    };
+    let held = targets.iter().filter_map(|target| target.held(store));
+    held.collect()
+}
+
+impl Target {
+    fn new(workload: Workload, case: Case, unit: Unit, wanted: Wanted) -> Self {
+        Self {
+            workload,
+            ours: (case.clone(), unit),
+            kafkas: (case, unit),
+            wanted,
+            ceilings: &[],
+        }
+    }
+
+    fn held(&self, store: &Store) -> Option<Held> {
+        let median = |subject, (case, unit): &(Case, Unit)| {
+            store.median(self.workload, subject, case, *unit)
+        };
+        let ours = median(Subject::Millstream, &self.ours)?;
+        let kafkas = median(Subject::Kafka, &self.kafkas)?;
+        let ceilings = self.ceilings.iter().filter_map(|case| {
+            let ceiling = (Case::new(*case), self.ours.1);
+            median(Subject::Machine, &ceiling)
+        });
+        let ceiling = ceilings.fold(f64::INFINITY, f64::min);
+        let (case, unit) = &self.ours;
+        let mut what = format!("{case}: {unit}");
+        let (kafkas_case, kafkas_unit) = &self.kafkas;
+        if kafkas_unit != unit {
+            what += &format!(" against {kafkas_unit}");
+        }
+        if kafkas_case != case {
+            what += &format!(" against {kafkas_case}");
+        }
+        Some(Held {
+            what,
+            wanted: self.wanted.to_string(),
+            kafkas,
+            ours,
+            verdict: self.wanted.verdict(ours, kafkas, ceiling),
+        })
+    }
+}
+
+impl Wanted {
+    fn verdict(self, ours: f64, kafkas: f64, ceiling: f64) -> &'static str {
+        let is_met = match self {
+            Self::TimesAtLeast(times) => ours >= times * kafkas,
+            Self::TimesAtMost(times) => ours <= times * kafkas,
+            Self::AtMost(most) => ours <= most,
+        };
+        let is_forbidden = matches!(self, Self::TimesAtLeast(times) if ceiling < times * kafkas);
+        match is_met {
+            true => "met",
+            false if is_forbidden && ours >= OF_CEILING * ceiling => {
+                "met: 0.7 of the machine's ceiling, which is less"
+            }
+            false => "**missed**",
+        }
+    }
+}
+
+/// Targets that hold for the start and the memory in every workload.
+fn start_and_memory(workload: Workload) -> [Target; 2] {
+    let mut memory = Target::new(
+        workload,
+        Case::new(MOST_MEMORY),
+        Unit::OwnMib,
+        Wanted::TimesAtMost(0.1),
+    );
+    memory.kafkas.1 = Unit::ResidentMib;
+    let start = Target::new(
+        workload,
+        Case::new(FIRST_START),
+        Unit::Ms,
+        Wanted::TimesAtMost(0.05),
+    );
+    [start, memory]
+}
+
+fn throughput() -> Vec<Target> {
+    let mut targets = Vec::new();
+    let mut add = |case: Case, unit, wanted| {
+        targets.push(Target::new(Workload::B, case, unit, wanted));
+    };
+    for partitions in [1, 16] {
+        for durability in Durability::ALL {
+            let of = |kind: Kind| kind.case(KIB, partitions).with(durability);
+            let (librdkafka, frames) = (of(Kind::LibrdkafkaProduce), of(Kind::FramesProduce));
+            add(librdkafka.clone(), Unit::MbPerS, Wanted::TimesAtLeast(1.5));
+            add(frames.clone(), Unit::MbPerS, Wanted::TimesAtLeast(3.0));
+            for case in [librdkafka, frames.clone()] {
+                let wanted = Wanted::TimesAtMost(1.0 / 3.0);
+                add(case, Unit::BrokerCpuPerGib, wanted);
+            }
+            let wanted = Wanted::AtMost(PRODUCE_CPU_S);
+            add(frames, Unit::BrokerCpuPerGib, wanted);
+        }
+        for kind in [Kind::LibrdkafkaConsume, Kind::FramesFetch] {
+            let case = kind.case(KIB, partitions);
+            let wanted = Wanted::TimesAtMost(0.8);
+            add(case.clone(), Unit::BrokerCpuPerGib, wanted);
+            let wanted = Wanted::AtMost(CONSUME_CPU_S);
+            add(case, Unit::BrokerCpuPerGib, wanted);
+        }
+    }
+    for target in &mut targets {
+        target.ceilings = match target.ours.0.durability {
+            Some(Durability::Flushed) => &[throughput::DISK, throughput::SINK],
+            _ => &[throughput::SINK],
+        };
+    }
+    targets.extend(flushed_against_memory());
+    targets.extend(start_and_memory(Workload::B));
+    targets
+}
+
+/// Our slower durability against Kafka's faster one.
+fn flushed_against_memory() -> impl Iterator<Item = Target> {
+    let kinds = [Kind::LibrdkafkaProduce, Kind::FramesProduce];
+    let cases = kinds
+        .into_iter()
+        .flat_map(|kind| [1, 16].map(|partitions| kind.case(KIB, partitions)));
+    cases.map(|case| Target {
+        workload: Workload::B,
+        ours: (case.clone().with(Durability::Flushed), Unit::MbPerS),
+        kafkas: (case.with(Durability::Memory), Unit::MbPerS),
+        wanted: Wanted::TimesAtLeast(1.0),
+        ceilings: &[throughput::DISK],
+    })
+}
+
+fn acknowledgements() -> Vec<Target> {
+    let mut targets = Vec::new();
+    for pace in end_to_end::paces() {
+        for durability in Durability::ALL {
+            let case = pace.acknowledged().with(durability);
+            let wanted = match (pace.linger_ms, durability) {
+                (0, _) => Wanted::TimesAtMost(1.0 / 3.0),
+                (linger_ms, Durability::Memory) => {
+                    Wanted::AtMost(linger_ms as f64 + BEYOND_LINGER_MS)
+                }
+                (_, Durability::Flushed) => continue,
+            };
+            targets.push(Target::new(Workload::A, case, Unit::P99Ms, wanted));
+        }
+    }
+    targets.extend(start_and_memory(Workload::A));
+    targets
+}
+
+fn unbatched() -> Vec<Target> {
+    let of = |case: Case, unit, wanted| Target::new(Workload::D, case, unit, wanted);
+    let many = unbatched::case(1_000).with(Durability::Flushed);
+    let one = unbatched::case(1).with(Durability::Memory);
+    let mut targets = vec![
+        of(many, Unit::RecordsPerS, Wanted::TimesAtLeast(3.0)),
+        of(one.clone(), Unit::P50Ms, Wanted::AtMost(UNBATCHED_P50_MS)),
+        of(one, Unit::P99Ms, Wanted::AtMost(UNBATCHED_P99_MS)),
+    ];
+    targets.extend(start_and_memory(Workload::D));
+    targets
+}
+
+fn idle_partitions() -> Vec<Target> {
+    let start = |case| {
+        let case = Case::new(case);
+        Target::new(Workload::E, case, Unit::Ms, Wanted::TimesAtMost(0.05))
+    };
+    let mut idle = Target::new(
+        Workload::E,
+        Case::new(partitions::IDLE),
+        Unit::OwnMib,
+        Wanted::TimesAtMost(0.1),
+    );
+    idle.kafkas.1 = Unit::ResidentMib;
+    let mut targets = vec![
+        start(partitions::CLEAN_START),
+        start(partitions::KILLED_START),
+        idle,
+    ];
+    let [first_start, _] = start_and_memory(Workload::E);
+    targets.push(first_start);
+    targets
+}
