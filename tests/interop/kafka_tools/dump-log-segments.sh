@@ -12,23 +12,7 @@ shift
 here=$(cd "$(dirname "$0")" && pwd)
 
 command -v java >/dev/null || { echo "java is not there: install Java 17" >&2; exit 2; }
-if [ ! -e "$cache/complete" ]; then
-    command -v mvn >/dev/null || { echo "mvn is not there: install Maven" >&2; exit 2; }
-    mkdir -p "$cache"
-    # One of several that start at once fetches, the others wait.
-    (
-        flock 9
-        if [ ! -e "$cache/complete" ]; then
-            mvn --quiet --batch-mode --file "$here/pom.xml" dependency:copy-dependencies \
-                -DoutputDirectory="$cache/jars" >"$cache/maven.log" 2>&1 || {
-                echo "mvn failed:" >&2
-                cat "$cache/maven.log" >&2
-                exit 2
-            }
-            touch "$cache/complete"
-        fi
-    ) 9>"$cache/lock"
-fi
+"$here/install.sh" "$cache" "$here/pom.xml" 4.3.1
 
 files=
 while [ $# -gt 0 ] && [ "$1" != -- ]; do

@@ -12,6 +12,7 @@ mod compat;
 mod config;
 mod demo;
 mod generate;
+mod interop;
 mod kafka_layouts;
 mod refusal;
 mod release_binary;
@@ -56,6 +57,8 @@ enum Task {
     Test,
     /// Start a broker and stream a month of flights through it
     Demo(demo::Options),
+    /// Run real clients of Kafka against Millstream and against Apache Kafka
+    Interop(interop::Options),
     /// Run a long test; without a name, list them
     Soak(soak::Options),
 }
@@ -81,6 +84,7 @@ fn run() -> Result<()> {
         Task::Config { .. } => config::check(&root),
         Task::Test => test::run(&root),
         Task::Demo(options) => demo::run(&root, &options),
+        Task::Interop(options) => interop::run(&root, &options),
         Task::Soak(options) => soak::run(&root, &options),
     }
 }

@@ -1,0 +1,160 @@
+//! `cargo xtask interop`: real clients of Kafka against a fresh Millstream and against Apache Kafka beside it.
+//!
+//! ```text
+//!  install ──▶ two brokers ──▶ the same tables on each ──▶ one matrix ──▶ docs/kafka-compatibility.md
+//! ```
+//!
+//! A cell may be red only where Apache Kafka is red too; otherwise the command fails.
+
+mod bench;
+mod broker;
+mod client;
+mod install;
+mod log_files;
+mod matrix;
+mod program;
+mod record;
+mod suite;
+mod wire;
+
+use std::{env, fs, path::Path, path::PathBuf, thread, time::Instant};
+
+use anyhow::{Context, Result, bail};
+use clap::Args;
+
+use crate::{build::Build, refusal::Refusal};
+use bench::{Bench, Selection};
+use broker::Broker;
+use client::{KAFKA, KAFKA_3, Needs};
+use install::Installation;
+use matrix::{Matrix, Table};
+
+const DOCUMENT: &str = "docs/kafka-compatibility.md";
+const BEGIN: &str = "<!-- cargo xtask interop: begin -->\n";
+const END: &str = "<!-- cargo xtask interop: end -->\n";
+
+/// Options of the run. With one that narrows it the document is left as it is.
+#[derive(Args)]
+pub(crate) struct Options {
+    /// Run these tables only: produce, consume, groups, migration, tools, streams, connect
+    #[arg(long, value_delimiter = ',')]
+    tables: Vec<String>,
+    /// Run clients only whose names contain one of these
+    #[arg(long, value_delimiter = ',')]
+    clients: Vec<String>,
+    /// Leave Apache Kafka out
+    #[arg(long)]
+    without_kafka: bool,
+}
+
+/// Installs clients, runs them against both brokers, prints the matrix.
+///
+/// # Errors
+/// When something cannot be installed or started, or a cell is red on Millstream only.
+pub(crate) fn run(root: &Path, options: &Options) -> Result<()> {
+    let start = Instant::now();
+    let selection = Selection {
+        tables: tables(&options.tables)?,
+        clients: options.clients.clone(),
+        tools: &[KAFKA, KAFKA_3],
+    };
+    let installation = Installation::new(root);
+    let mut needs = selection.needs();
+    if !options.without_kafka {
+        needs.insert(Needs::Java(KAFKA));
+    }
+    installation.install(&needs)?;
+    let daemon = daemon(root)?;
+    let folder = installation.target().join("run");
+    let mut brokers = vec![Broker::millstream(&daemon, &folder.join("millstream"))?];
+    if !options.without_kafka {
+        brokers.push(Broker::kafka(&installation, &folder.join("kafka"))?);
+    }
+    let matrix = run_all(brokers, &installation, &selection)?;
+    let text = matrix.markdown();
+    println!("{text}");
+    if options.tables.is_empty() && options.clients.is_empty() && !options.without_kafka {
+        write_document(root, &text)?;
+    }
+    let (cells, green) = matrix.counts();
+    println!(
+        "interop: {green} of {cells} cells are green, in {:.0} s",
+        start.elapsed().as_secs_f64()
+    );
+    judge(&matrix)
+}
+
+/// Runs the selection against all brokers at once.
+fn run_all(
+    brokers: Vec<Broker>,
+    installation: &Installation,
+    selection: &Selection,
+) -> Result<Matrix> {
+    let results = thread::scope(|scope| {
+        let runs: Vec<_> = brokers
+            .into_iter()
+            .map(|broker| {
+                let bench = Bench::new(broker, installation, selection);
+                scope.spawn(|| bench.run())
+            })
+            .collect();
+        let results = runs.into_iter().map(|run| run.join().expect("cells do not panic"));
+        results.collect::<Result<Vec<_>>>()
+    })?;
+    let mut matrix = Matrix::default();
+    for (kind, outcomes) in results {
+        for (place, outcome) in outcomes {
+            matrix.add(kind, place, outcome);
+        }
+    }
+    Ok(matrix)
+}
+
+/// `MILLSTREAMD`, else the release daemon, which is built.
+fn daemon(root: &Path) -> Result<PathBuf> {
+    if let Some(daemon) = env::var_os("MILLSTREAMD") {
+        return Ok(daemon.into());
+    }
+    let build = Build::Release;
+    let status = build.command(root).status()?;
+    if !status.success() {
+        bail!("the build failed: {status}");
+    }
+    Ok(build.binaries(root).daemon)
+}
+
+fn tables(names: &[String]) -> Result<Vec<Table>> {
+    if names.is_empty() {
+        return Ok(Table::ALL.to_vec());
+    }
+    let table = |name: &String| {
+        let mut all = Table::ALL.into_iter();
+        all.find(|table| table.name() == name).ok_or_else(|| {
+            let hint = Table::ALL.map(Table::name).join(", ");
+            Refusal::error(format!("no table is named {name}"), hint)
+        })
+    };
+    names.iter().map(table).collect()
+}
+
+/// Replaces what is between the markers of the document.
+fn write_document(root: &Path, matrix: &str) -> Result<()> {
+    let path = root.join(DOCUMENT);
+    let text = fs::read_to_string(&path)?;
+    let (before, rest) = text.split_once(BEGIN).context("the document has no mark")?;
+    let (_, after) = rest.split_once(END).context("the document has no end mark")?;
+    fs::write(&path, format!("{before}{BEGIN}{matrix}\n{END}{after}"))?;
+    Ok(())
+}
+
+fn judge(matrix: &Matrix) -> Result<()> {
+    let faults = matrix.faults();
+    for (place, why) in &faults {
+        let name = place.table.name();
+        println!("fault: {name}, {}, {}: {why}", place.row, place.column);
+    }
+    if !faults.is_empty() {
+        bail!("{} cells are red on Millstream only", faults.len());
+    }
+    Ok(())
+}
