@@ -99,7 +99,8 @@ async function main() {
 }
 
 main().then(
-  () => process.exit(0),
+  // What was printed may still be on its way.
+  () => process.stdout.write("", () => process.exit(0)),
   (error) => {
     console.error(error);
     process.exit(1);

@@ -11,8 +11,10 @@ mod build;
 mod compat;
 mod config;
 mod demo;
+mod document;
 mod generate;
 mod interop;
+mod kafka_compatibility;
 mod kafka_layouts;
 mod refusal;
 mod release_binary;
@@ -38,6 +40,12 @@ enum Task {
         /// Promise what the API offers now: later changes may only add to it
         #[arg(long, conflicts_with = "check")]
         freeze: bool,
+    },
+    /// Compare what the daemon answers with what Apache Kafka answers, in docs/kafka-compatibility.md
+    KafkaCompatibility {
+        /// Only check that the document is up to date
+        #[arg(long)]
+        check: bool,
     },
     /// Generate the layouts of Kafka's requests from a kafka-clients jar
     KafkaLayouts {
@@ -79,6 +87,7 @@ fn run() -> Result<()> {
         .canonicalize()?;
     match Args::parse().task {
         Task::Generate { check, freeze } => generate::run(&root, check, freeze),
+        Task::KafkaCompatibility { check } => kafka_compatibility::run(&root, check),
         Task::KafkaLayouts { jar } => kafka_layouts::run(&root, &jar),
         Task::Tidy => tidy::run(&root),
         Task::Config { .. } => config::check(&root),

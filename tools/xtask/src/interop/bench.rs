@@ -18,25 +18,22 @@ pub(crate) struct Selection {
     pub(crate) tables: Vec<Table>,
     /// Parts of names of clients; all where there is none.
     pub(crate) clients: Vec<String>,
+    /// The same for groups and migrations.
+    pub(crate) groups_of: Vec<String>,
     /// Java versions whose tools are run.
     pub(crate) tools: &'static [&'static str],
 }
 
 impl Selection {
-    /// The clients that it names.
-    pub(crate) fn clients(&self) -> Vec<&'static Client> {
-        let is_named = |client: &&Client| {
-            let mut parts = self.clients.iter();
-            self.clients.is_empty() || parts.any(|part| client.name.contains(part))
-        };
-        CLIENTS.iter().filter(is_named).collect()
+    /// The clients that produce and consume.
+    fn clients(&self) -> Vec<&'static Client> {
+        named(&self.clients)
     }
 
     /// What has to be installed for it, beside what its tables ask for themselves.
     pub(crate) fn needs(&self) -> BTreeSet<Needs> {
         let clients = self.clients();
-        let mut needs: BTreeSet<_> =
-            clients.iter().map(|client| client.needs).collect();
+        let mut needs: BTreeSet<_> = clients.iter().map(|client| client.needs).collect();
         if self.tables.contains(&Table::Tools) {
             needs.extend(self.tools.iter().map(|version| Needs::Java(version)));
         }
@@ -47,11 +44,19 @@ impl Selection {
     }
 }
 
+/// The clients whose names contain one of `parts`, or all.
+fn named(parts: &[String]) -> Vec<&'static Client> {
+    let is_named =
+        |client: &&Client| parts.is_empty() || parts.iter().any(|part| client.name.contains(part));
+    CLIENTS.iter().filter(is_named).collect()
+}
+
 /// One broker and what is run against it.
 pub(crate) struct Bench<'a> {
     pub(crate) broker: Broker,
     pub(crate) installation: &'a Installation,
     pub(crate) clients: Vec<&'static Client>,
+    pub(crate) group_clients: Vec<&'static Client>,
     pub(crate) selection: &'a Selection,
     outcomes: Vec<(Place, Outcome)>,
 }
@@ -67,6 +72,7 @@ impl<'a> Bench<'a> {
             broker,
             installation,
             clients: selection.clients(),
+            group_clients: named(&selection.groups_of),
             selection,
             outcomes: Vec::new(),
         }
@@ -114,19 +120,19 @@ impl<'a> Bench<'a> {
     ) {
         let start = Instant::now();
         let red = work(self).err().map(|error| format!("{error:#}"));
-        let time = start.elapsed();
         println!(
             "{:<10} {:<9} {row:<32} {column:<24} {:>6.1} s  {}",
             format!("{:?}", self.broker.kind),
             table.name(),
-            time.as_secs_f64(),
-            red.as_ref().map_or_else(|| "ok".to_owned(), |why| format!("red: {why}")),
+            start.elapsed().as_secs_f64(),
+            red.as_ref()
+                .map_or_else(|| "ok".to_owned(), |why| format!("red: {why}")),
         );
         let place = Place {
             table,
             row: row.to_owned(),
             column: column.to_owned(),
         };
-        self.outcomes.push((place, Outcome { red, time }));
+        self.outcomes.push((place, red));
     }
 }

@@ -19,13 +19,16 @@ const POLL: Duration = Duration::from_millis(50);
 /// Any id will do.
 const KAFKA_CLUSTER_ID: &str = "MkU3OEVBNTcwNTJENDM2Qg";
 
+/// Listeners of Millstream that clients of Kafka do not use.
+const OTHER_LISTENERS: &[&str] = &[
+    "listeners.native_address=127.0.0.1:0",
+    "listeners.http_address=127.0.0.1:0",
+];
 /// Settings of Millstream: groups without delay, and sessions as short as those of the clients.
 const MILLSTREAM_SETTINGS: &[&str] = &[
     "groups.initial_rebalance_delay=0s",
     "groups.session_timeout=10s",
     "groups.heartbeat_interval=2s",
-    "listeners.native_address=127.0.0.1:0",
-    "listeners.http_address=127.0.0.1:0",
 ];
 
 /// The same of Apache Kafka, and what a single broker needs.
@@ -68,12 +71,24 @@ impl Broker {
     /// # Errors
     /// When it is not ready in time.
     pub(crate) fn millstream(daemon: &Path, folder: &Path) -> Result<Self> {
+        Self::millstream_with(daemon, folder, MILLSTREAM_SETTINGS)
+    }
+
+    /// The same with nothing but its defaults.
+    ///
+    /// # Errors
+    /// When it is not ready in time.
+    pub(crate) fn millstream_of_defaults(daemon: &Path, folder: &Path) -> Result<Self> {
+        Self::millstream_with(daemon, folder, &[])
+    }
+
+    fn millstream_with(daemon: &Path, folder: &Path, settings: &[&str]) -> Result<Self> {
         let data_dir = emptied(folder)?.join("data");
         let server = format!("127.0.0.1:{}", free_port()?);
         let mut command = Command::new(daemon);
         command.arg("--data-dir").arg(&data_dir);
         let kafka_address = format!("listeners.kafka_address={server}");
-        for setting in MILLSTREAM_SETTINGS.iter().copied().chain([&*kafka_address]) {
+        for setting in [settings, OTHER_LISTENERS, &[&kafka_address]].concat() {
             command.args(["--set", setting]);
         }
         Self::start(Kind::Millstream, command, folder, data_dir, server)
@@ -144,7 +159,9 @@ impl Broker {
     /// # Errors
     /// When it does not.
     pub(crate) fn check(&mut self) -> Result<()> {
-        self.service.check().with_context(|| format!("{:?}", self.kind))
+        self.service
+            .check()
+            .with_context(|| format!("{:?}", self.kind))
     }
 
     /// Has it end.
@@ -152,7 +169,9 @@ impl Broker {
     /// # Errors
     /// When it was gone, or does not end in time.
     pub(crate) fn stop(self) -> Result<()> {
-        self.service.stop().with_context(|| format!("{:?}", self.kind))
+        self.service
+            .stop()
+            .with_context(|| format!("{:?}", self.kind))
     }
 }
 

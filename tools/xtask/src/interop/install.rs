@@ -82,17 +82,29 @@ impl Installation {
     /// A class of Apache Kafka, or of `kafka_java`, with Kafka's jars of a version.
     pub(crate) fn java(&self, version: &str, class: &str) -> Command {
         let kafka = self.kafka(version);
-        java(JAVA_OPTIONS, &[kafka.join("classes"), kafka.join("jars/*")], class)
+        java(
+            JAVA_OPTIONS,
+            &[kafka.join("classes"), kafka.join("jars/*")],
+            class,
+        )
     }
 
     /// Apache Kafka's broker.
     pub(crate) fn java_broker(&self) -> Command {
-        java(JAVA_BROKER_OPTIONS, &[self.kafka(KAFKA).join("jars/*")], "kafka.Kafka")
+        java(
+            JAVA_BROKER_OPTIONS,
+            &[self.kafka(KAFKA).join("jars/*")],
+            "kafka.Kafka",
+        )
     }
 
     /// A class of Kafka Streams' examples or of Kafka Connect.
     pub(crate) fn java_streams_connect(&self, class: &str) -> Command {
-        java(JAVA_OPTIONS, &[self.streams_connect().join("jars/*")], class)
+        java(
+            JAVA_OPTIONS,
+            &[self.streams_connect().join("jars/*")],
+            class,
+        )
     }
 
     /// Installs Kafka Streams and Kafka Connect.
@@ -121,7 +133,13 @@ impl Installation {
         let requirements = self.sources.join("kafka_python/requirements.txt");
         once(&requirements, &home.join("requirements.txt"), || {
             run(Command::new("python3").args(["-m", "venv"]).arg(&home), b"")?;
-            let pip = ["-m", "pip", "install", "--quiet", "--disable-pip-version-check"];
+            let pip = [
+                "-m",
+                "pip",
+                "install",
+                "--quiet",
+                "--disable-pip-version-check",
+            ];
             let mut command = Command::new(self.python());
             command.args(pip).arg("--requirement").arg(&requirements);
             run(&mut command, b"").map(drop)
@@ -154,10 +172,19 @@ impl Installation {
         let package = self.sources.join("kafkajs/package.json");
         fs::create_dir_all(&home)?;
         // Node looks for packages beside the program.
-        fs::copy(self.sources.join("kafkajs/client.js"), home.join("client.js"))?;
+        fs::copy(
+            self.sources.join("kafkajs/client.js"),
+            home.join("client.js"),
+        )?;
         fs::copy(&package, home.join("package.json"))?;
         once(&package, &home.join("installed.json"), || {
-            let npm = ["install", "--no-audit", "--no-fund", "--no-package-lock", "--silent"];
+            let npm = [
+                "install",
+                "--no-audit",
+                "--no-fund",
+                "--no-package-lock",
+                "--silent",
+            ];
             run(Command::new("npm").args(npm).current_dir(&home), b"").map(drop)
         })
     }
@@ -175,9 +202,14 @@ impl Installation {
 }
 
 fn java(options: &[&str], class_path: &[PathBuf], class: &str) -> Command {
-    let class_path: Vec<_> = class_path.iter().map(|path| path.to_string_lossy()).collect();
+    let class_path: Vec<_> = class_path
+        .iter()
+        .map(|path| path.to_string_lossy())
+        .collect();
     let mut command = Command::new("java");
-    command.args(options).args(["-cp", &class_path.join(":"), class]);
+    command
+        .args(options)
+        .args(["-cp", &class_path.join(":"), class]);
     command
 }
 

@@ -23,7 +23,10 @@ pub(crate) fn codecs(data_dir: &Path, topic: &str) -> Result<BTreeSet<&'static s
         let partition = partition?;
         let name = partition.file_name();
         let of_topic = name.to_string_lossy();
-        if of_topic.rsplit_once('-').is_none_or(|(name, _)| name != topic) {
+        if of_topic
+            .rsplit_once('-')
+            .is_none_or(|(name, _)| name != topic)
+        {
             continue;
         }
         for file in fs::read_dir(partition.path())? {
@@ -34,14 +37,20 @@ pub(crate) fn codecs(data_dir: &Path, topic: &str) -> Result<BTreeSet<&'static s
             }
         }
     }
-    ensure!(!found.is_empty(), "{topic} has no batch in {}", data_dir.display());
+    ensure!(
+        !found.is_empty(),
+        "{topic} has no batch in {}",
+        data_dir.display()
+    );
     Ok(found)
 }
 
 /// Walks over the batches of a segment, to its end or to the zeros that are reserved behind it.
 fn batch_codecs(mut segment: &[u8], found: &mut BTreeSet<&'static str>) -> Result<()> {
     while let Some(header) = segment.get(..=ATTRIBUTES) {
-        let length = header.get(8..LENGTH_END).and_then(|bytes| bytes.first_chunk());
+        let length = header
+            .get(8..LENGTH_END)
+            .and_then(|bytes| bytes.first_chunk());
         let length = u32::from_be_bytes(*length.context("a header is longer")?);
         if length == 0 {
             return Ok(());

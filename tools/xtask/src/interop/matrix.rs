@@ -1,6 +1,6 @@
 //! [`Matrix`]: every cell with its result on both brokers, printed and written into a document.
 
-use std::{collections::BTreeMap, fmt::Write as _, time::Duration};
+use std::{collections::BTreeMap, fmt::Write as _};
 
 use super::broker::Kind;
 
@@ -50,7 +50,7 @@ impl Table {
                  the batches in the broker's log have that codec."
             }
             Self::Consume => {
-                "Rows read, in a group, all that columns produced with every codec: each record once, byte for \
+                "Rows read, in a group, all that columns produced with every codec that both have: each record once, byte for \
                  byte, with headers and timestamps, those of a key in their order."
             }
             Self::Groups => {
@@ -84,13 +84,8 @@ pub(crate) struct Place {
     pub(crate) column: String,
 }
 
-/// What a cell says of one broker.
-#[derive(Debug, Clone)]
-pub(crate) struct Outcome {
-    /// `None` where it is green.
-    pub(crate) red: Option<String>,
-    pub(crate) time: Duration,
-}
+/// What a cell says of one broker: `None` where it is green, else the reason.
+pub(crate) type Outcome = Option<String>;
 
 /// All cells, in the order in which they ran first.
 #[derive(Default)]
@@ -112,7 +107,7 @@ impl Matrix {
     pub(crate) fn faults(&self) -> Vec<(&Place, &str)> {
         let red = |place: &Place, kind| {
             let outcome = self.cells.get(place)?.get(&kind)?;
-            outcome.red.as_deref()
+            outcome.as_deref()
         };
         let fault = |place| match red(place, Kind::Kafka) {
             Some(_) => None,
@@ -123,8 +118,12 @@ impl Matrix {
 
     /// How many cells were run on Millstream, and how many of them are green.
     pub(crate) fn counts(&self) -> (usize, usize) {
-        let ours = || self.cells.values().filter_map(|cell| cell.get(&Kind::Millstream));
-        let green = ours().filter(|outcome| outcome.red.is_none()).count();
+        let ours = || {
+            self.cells
+                .values()
+                .filter_map(|cell| cell.get(&Kind::Millstream))
+        };
+        let green = ours().filter(|outcome| outcome.is_none()).count();
         (ours().count(), green)
     }
 
@@ -135,7 +134,11 @@ impl Matrix {
     }
 
     fn table(&self, table: Table) -> String {
-        let places: Vec<_> = self.order.iter().filter(|place| place.table == table).collect();
+        let places: Vec<_> = self
+            .order
+            .iter()
+            .filter(|place| place.table == table)
+            .collect();
         let rows = distinct(places.iter().map(|place| &*place.row));
         let columns = distinct(places.iter().map(|place| &*place.column));
         if rows.is_empty() {
@@ -166,7 +169,7 @@ impl Matrix {
         let Some(cell) = self.cells.get(place) else {
             return "-".to_owned();
         };
-        let red = |kind| cell.get(&kind).map(|outcome| outcome.red.as_deref());
+        let red = |kind| cell.get(&kind).map(Option::as_deref);
         let mut note = |who: &str, why: &str| {
             let why = why.replace(['\n', '|'], " ");
             notes.push(format!("- {}, {}: {who}: {why}\n", place.row, place.column));
@@ -220,11 +223,7 @@ mod tests {
                     row: (*row).to_owned(),
                     column: "zstd".to_owned(),
                 };
-                let outcome = Outcome {
-                    red: red.map(str::to_owned),
-                    time: Duration::ZERO,
-                };
-                matrix.add(kind, place, outcome);
+                matrix.add(kind, place, red.map(str::to_owned));
             }
         }
         matrix
@@ -246,6 +245,9 @@ mod tests {
         let text = matrix.markdown();
         assert!(text.contains("| both green | ok |"), "{text}");
         assert!(text.contains("| ours red | **red** |"), "{text}");
-        assert!(text.contains("- ours red, zstd: Millstream: a reason"), "{text}");
+        assert!(
+            text.contains("- ours red, zstd: Millstream: a reason"),
+            "{text}"
+        );
     }
 }

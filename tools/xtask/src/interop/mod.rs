@@ -7,7 +7,7 @@
 //! A cell may be red only where Apache Kafka is red too; otherwise the command fails.
 
 mod bench;
-mod broker;
+pub(crate) mod broker;
 mod client;
 mod install;
 mod log_files;
@@ -15,23 +15,29 @@ mod matrix;
 mod program;
 mod record;
 mod suite;
-mod wire;
+pub(crate) mod wire;
 
-use std::{env, fs, path::Path, path::PathBuf, thread, time::Instant};
+use std::{
+    env, fs,
+    path::{Path, PathBuf},
+    process, thread,
+    time::Instant,
+};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Result, bail};
 use clap::Args;
 
-use crate::{build::Build, refusal::Refusal};
+use crate::{build::Build, document::Part, refusal::Refusal};
 use bench::{Bench, Selection};
 use broker::Broker;
 use client::{KAFKA, KAFKA_3, Needs};
 use install::Installation;
 use matrix::{Matrix, Table};
 
-const DOCUMENT: &str = "docs/kafka-compatibility.md";
-const BEGIN: &str = "<!-- cargo xtask interop: begin -->\n";
-const END: &str = "<!-- cargo xtask interop: end -->\n";
+const PART: Part<'static> = Part {
+    document: "docs/kafka-compatibility.md",
+    command: "interop",
+};
 
 /// Options of the run. With one that narrows it the document is left as it is.
 #[derive(Args)]
@@ -47,6 +53,17 @@ pub(crate) struct Options {
     without_kafka: bool,
 }
 
+/// The part that runs with the tests: the clients that start fastest, and Kafka's newest tools.
+const SHORT_TABLES: &[Table] = &[Table::Produce, Table::Consume, Table::Groups, Table::Tools];
+const SHORT_CLIENTS: &[&str] = &[
+    "kcat",
+    "confluent-kafka",
+    "java 4.3.1",
+    "kafka-python",
+    "aiokafka",
+];
+const SHORT_GROUPS: &[&str] = &["confluent-kafka"];
+
 /// Installs clients, runs them against both brokers, prints the matrix.
 ///
 /// # Errors
@@ -56,25 +73,17 @@ pub(crate) fn run(root: &Path, options: &Options) -> Result<()> {
     let selection = Selection {
         tables: tables(&options.tables)?,
         clients: options.clients.clone(),
+        groups_of: options.clients.clone(),
         tools: &[KAFKA, KAFKA_3],
     };
-    let installation = Installation::new(root);
-    let mut needs = selection.needs();
-    if !options.without_kafka {
-        needs.insert(Needs::Java(KAFKA));
-    }
-    installation.install(&needs)?;
+    let is_whole =
+        options.tables.is_empty() && options.clients.is_empty() && !options.without_kafka;
     let daemon = daemon(root)?;
-    let folder = installation.target().join("run");
-    let mut brokers = vec![Broker::millstream(&daemon, &folder.join("millstream"))?];
-    if !options.without_kafka {
-        brokers.push(Broker::kafka(&installation, &folder.join("kafka"))?);
-    }
-    let matrix = run_all(brokers, &installation, &selection)?;
+    let matrix = run_selection(root, &selection, &daemon, !options.without_kafka)?;
     let text = matrix.markdown();
     println!("{text}");
-    if options.tables.is_empty() && options.clients.is_empty() && !options.without_kafka {
-        write_document(root, &text)?;
+    if is_whole {
+        PART.write(root, &text)?;
     }
     let (cells, green) = matrix.counts();
     println!(
@@ -82,6 +91,51 @@ pub(crate) fn run(root: &Path, options: &Options) -> Result<()> {
         start.elapsed().as_secs_f64()
     );
     judge(&matrix)
+}
+
+/// Runs the part for the tests, where every cell must be green, as Kafka is not beside it; answers how many
+/// cells are green and how many are red.
+///
+/// # Errors
+/// When something cannot be installed or started.
+pub(crate) fn run_short(root: &Path, daemon: &Path) -> Result<(u64, u64)> {
+    let names = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
+    let selection = Selection {
+        tables: SHORT_TABLES.to_vec(),
+        clients: names(SHORT_CLIENTS),
+        groups_of: names(SHORT_GROUPS),
+        tools: &[KAFKA],
+    };
+    let matrix = run_selection(root, &selection, daemon, false)?;
+    let (cells, green) = matrix.counts();
+    Ok((u64::try_from(green)?, u64::try_from(cells - green)?))
+}
+
+/// Installs what the selection needs and runs it against a Millstream, and a Kafka beside it.
+fn run_selection(
+    root: &Path,
+    selection: &Selection,
+    daemon: &Path,
+    with_kafka: bool,
+) -> Result<Matrix> {
+    let installation = Installation::new(root);
+    let mut needs = selection.needs();
+    if with_kafka {
+        needs.insert(Needs::Java(KAFKA));
+    }
+    installation.install(&needs)?;
+    let folder = installation.target().join(format!("run-{}", process::id()));
+    let mut brokers = vec![Broker::millstream(daemon, &folder.join("millstream"))?];
+    if with_kafka {
+        brokers.push(Broker::kafka(&installation, &folder.join("kafka"))?);
+    }
+    let matrix = run_all(brokers, &installation, selection)?;
+    if matrix.faults().is_empty() {
+        fs::remove_dir_all(&folder)?;
+    } else {
+        println!("what brokers and programs said is in {}", folder.display());
+    }
+    Ok(matrix)
 }
 
 /// Runs the selection against all brokers at once.
@@ -98,7 +152,9 @@ fn run_all(
                 scope.spawn(|| bench.run())
             })
             .collect();
-        let results = runs.into_iter().map(|run| run.join().expect("cells do not panic"));
+        let results = runs
+            .into_iter()
+            .map(|run| run.join().expect("cells do not panic"));
         results.collect::<Result<Vec<_>>>()
     })?;
     let mut matrix = Matrix::default();
@@ -135,16 +191,6 @@ fn tables(names: &[String]) -> Result<Vec<Table>> {
         })
     };
     names.iter().map(table).collect()
-}
-
-/// Replaces what is between the markers of the document.
-fn write_document(root: &Path, matrix: &str) -> Result<()> {
-    let path = root.join(DOCUMENT);
-    let text = fs::read_to_string(&path)?;
-    let (before, rest) = text.split_once(BEGIN).context("the document has no mark")?;
-    let (_, after) = rest.split_once(END).context("the document has no end mark")?;
-    fs::write(&path, format!("{before}{BEGIN}{matrix}\n{END}{after}"))?;
-    Ok(())
 }
 
 fn judge(matrix: &Matrix) -> Result<()> {

@@ -47,7 +47,10 @@ pub(crate) fn run(command: &mut Command, input: &[u8]) -> Result<Output> {
         let status = wait(&mut child, RUN_MAX);
         kill_group(&child)?;
         let [stdout, stderr] = [stdout, stderr].map(|reader| reader.join().expect("it reads only"));
-        let status = status.with_context(|| format!("it said: {}", tail(&stderr)))?;
+        let status = status.with_context(|| {
+            let lines = stdout.lines().count();
+            format!("it printed {lines} lines, and said: {}", tail(&stderr))
+        })?;
         ensure!(
             status.success(),
             "{}: {status}: {} {}",
@@ -83,10 +86,12 @@ impl Member {
         let readers = vec![
             thread::spawn({
                 let (seen, errors) = (Arc::clone(&seen), Arc::clone(&errors));
-                move || each_line(stdout, |line| match Record::parse(&line) {
-                    Ok(record) => lock(&seen).push(record),
-                    Err(error) => *lock(&errors) += &format!("{error:#}\n"),
-                })
+                move || {
+                    each_line(stdout, |line| match Record::parse(&line) {
+                        Ok(record) => lock(&seen).push(record),
+                        Err(error) => *lock(&errors) += &format!("{error:#}\n"),
+                    })
+                }
             }),
             thread::spawn({
                 let errors = Arc::clone(&errors);
@@ -299,7 +304,10 @@ fn tail(text: &str) -> String {
     let text = text.join(" ");
     let start = text.len().saturating_sub(SHOWN_BYTES);
     let start = (start..=text.len()).find(|at| text.is_char_boundary(*at));
-    start.and_then(|start| text.get(start..)).unwrap_or_default().to_owned()
+    start
+        .and_then(|start| text.get(start..))
+        .unwrap_or_default()
+        .to_owned()
 }
 
 #[cfg(test)]
@@ -317,7 +325,9 @@ mod tests {
         let output = run(&mut shell("cat; echo aside >&2"), b"input").expect("runs");
         assert_eq!(output.stdout, "input");
         assert_eq!(output.stderr, "aside\n");
-        let error = run(&mut shell("echo why >&2; exit 3"), b"").err().expect("fails");
+        let error = run(&mut shell("echo why >&2; exit 3"), b"")
+            .err()
+            .expect("fails");
         assert!(error.to_string().contains("exit status: 3: why"), "{error}");
     }
 

@@ -44,7 +44,8 @@ impl Wire {
     /// # Errors
     /// When nobody listens.
     pub(crate) fn connect(server: &str) -> Result<Self> {
-        let stream = TcpStream::connect(server).with_context(|| format!("cannot reach {server}"))?;
+        let stream =
+            TcpStream::connect(server).with_context(|| format!("cannot reach {server}"))?;
         stream.set_read_timeout(Some(TIMEOUT))?;
         stream.set_nodelay(true)?;
         Ok(Self { stream })
@@ -93,15 +94,15 @@ impl Wire {
             .collect()
     }
 
-    /// All configuration keys of a resource.
+    /// All configuration keys of a resource, or with which error the broker refuses.
     ///
     /// # Errors
-    /// When the broker refuses.
+    /// When the broker does not answer.
     pub(crate) fn describe_configs(
         &mut self,
         resource: Resource,
         name: &str,
-    ) -> Result<Vec<ConfigKey>> {
+    ) -> Result<Result<Vec<ConfigKey>, String>> {
         let mut body = Writer::default();
         body.count(1)?.int8(resource as i8).string(name)?;
         body.int32(-1).int8(0).int8(0);
@@ -110,11 +111,14 @@ impl Wire {
         answer.int32()?;
         ensure!(answer.int32()? == 1, "one resource was asked for");
         let (code, message) = (answer.int16()?, answer.string()?);
-        ensure!(code == 0, "DescribeConfigs of {name}: error {code}, {message:?}");
+        if code != 0 {
+            return Ok(Err(format!("error {code}, {message:?}")));
+        }
         answer.int8()?;
         answer.string()?;
         let count = answer.int32()?;
-        (0..count).map(|_| answer.config_key()).collect()
+        let keys: Result<Vec<_>> = (0..count).map(|_| answer.config_key()).collect();
+        keys.map(Ok)
     }
 
     /// Sends a request and answers the body of the response, behind its correlation id.
@@ -162,7 +166,9 @@ impl Writer {
     }
 
     fn string(&mut self, text: &str) -> Result<&mut Self> {
-        self.int16(i16::try_from(text.len())?).0.extend(text.bytes());
+        self.int16(i16::try_from(text.len())?)
+            .0
+            .extend(text.bytes());
         Ok(self)
     }
 }
@@ -192,7 +198,10 @@ impl Reader<'_> {
         let Ok(length) = usize::try_from(self.int16()?) else {
             return Ok(None);
         };
-        let (text, rest) = self.0.split_at_checked(length).context("an answer ends early")?;
+        let (text, rest) = self
+            .0
+            .split_at_checked(length)
+            .context("an answer ends early")?;
         self.0 = rest;
         Ok(Some(String::from_utf8(text.to_vec())?))
     }

@@ -66,13 +66,28 @@ pub(crate) fn run(bench: &mut Bench<'_>) {
 fn copy_a_file(bench: &Bench<'_>) -> Result<()> {
     bench.installation.install_streams_connect()?;
     let folder = bench.folder()?;
-    let (source, sink) = (folder.join("connect-source.txt"), folder.join("connect-sink.txt"));
+    let (source, sink) = (
+        folder.join("connect-source.txt"),
+        folder.join("connect-sink.txt"),
+    );
     append(&source, 0..LINES)?;
     let mut workers = vec![start(bench, 1)?, start(bench, 2)?];
     let port = workers.first().context("two workers")?.port;
-    wait("the first worker", &mut workers, || ask(port, "GET", "/connectors", "").map(drop))?;
-    create(port, "source", "FileStreamSource", json!({"topic": "lines", "file": source}))?;
-    create(port, "sink", "FileStreamSink", json!({"topics": "lines", "file": sink}))?;
+    wait("the first worker", &mut workers, || {
+        ask(port, "GET", "/connectors", "").map(drop)
+    })?;
+    create(
+        port,
+        "source",
+        "FileStreamSource",
+        json!({"topic": "lines", "file": source}),
+    )?;
+    create(
+        port,
+        "sink",
+        "FileStreamSink",
+        json!({"topics": "lines", "file": sink}),
+    )?;
     wait("both tasks", &mut workers, || {
         running(port, "source").and(running(port, "sink")).map(drop)
     })?;
@@ -82,8 +97,12 @@ fn copy_a_file(bench: &Bench<'_>) -> Result<()> {
     let killed = workers.swap_remove(at.context("a worker has the task")?);
     killed.service.kill()?;
     append(&source, LINES..2 * LINES)?;
-    wait("the second half", &mut workers, || has_lines(&sink, 2 * LINES))?;
-    workers.into_iter().try_for_each(|worker| worker.service.stop())
+    wait("the second half", &mut workers, || {
+        has_lines(&sink, 2 * LINES)
+    })?;
+    workers
+        .into_iter()
+        .try_for_each(|worker| worker.service.stop())
 }
 
 fn start(bench: &Bench<'_>, number: usize) -> Result<Worker> {
@@ -154,11 +173,7 @@ fn append(file: &Path, numbers: std::ops::Range<usize>) -> Result<()> {
 }
 
 /// Waits until something holds, while all workers run.
-fn wait(
-    what: &str,
-    workers: &mut [Worker],
-    holds: impl Fn() -> Result<()>,
-) -> Result<()> {
+fn wait(what: &str, workers: &mut [Worker], holds: impl Fn() -> Result<()>) -> Result<()> {
     let start = Instant::now();
     while let Err(error) = holds() {
         for worker in &mut *workers {
@@ -184,7 +199,10 @@ fn ask(port: u16, method: &str, path: &str, body: &str) -> Result<String> {
     let mut answer = String::new();
     stream.read_to_string(&mut answer)?;
     let (head, body) = answer.split_once("\r\n\r\n").context("no answer")?;
-    let is_success = head.split(' ').nth(1).is_some_and(|code| code.starts_with('2'));
+    let is_success = head
+        .split(' ')
+        .nth(1)
+        .is_some_and(|code| code.starts_with('2'));
     ensure!(is_success, "{method} {path}: {answer}");
     Ok(body.to_owned())
 }

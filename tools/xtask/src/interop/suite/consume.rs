@@ -25,15 +25,14 @@ pub(crate) fn run(bench: &mut Bench<'_>) {
     }
 }
 
-fn consume(
-    bench: &Bench<'_>,
-    reader: &Client,
-    protocol: Protocol,
-    writer: &Client,
-) -> Result<()> {
-    let topics: Vec<_> = writer.codecs.iter().map(|codec| topic(writer, codec)).collect();
+fn consume(bench: &Bench<'_>, reader: &Client, protocol: Protocol, writer: &Client) -> Result<()> {
+    let codecs = writer
+        .codecs
+        .iter()
+        .filter(|codec| reader.codecs.contains(codec));
+    let topics: Vec<_> = codecs.clone().map(|codec| topic(writer, codec)).collect();
     let topics: Vec<_> = topics.iter().map(String::as_str).collect();
-    let sent: Vec<_> = writer.codecs.iter().map(|codec| records(writer, codec)).collect();
+    let sent: Vec<_> = codecs.map(|codec| records(writer, codec)).collect();
     let subscription = Subscription {
         topics: &topics,
         group: &format!("{}-{}-of-{}", reader.id(), protocol.name(), writer.id()),

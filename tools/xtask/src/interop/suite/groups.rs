@@ -17,7 +17,7 @@ const MEMBERS: usize = 3;
 
 /// Runs a cell for each client and each protocol that it has.
 pub(crate) fn run(bench: &mut Bench<'_>) {
-    for client in bench.clients.clone() {
+    for client in bench.group_clients.clone() {
         for protocol in client.protocols {
             bench.cell(Table::Groups, client.name, protocol.name(), |bench| {
                 share_and_take_over(bench, client, *protocol)

@@ -52,7 +52,8 @@ impl<'a> Group<'a> {
     /// The client as a reader.
     pub(super) fn command(&self, subscription: &Subscription<'_>) -> Command {
         let server = &self.bench.broker.server;
-        self.client.consume(self.bench.installation, server, subscription)
+        self.client
+            .consume(self.bench.installation, server, subscription)
     }
 
     /// Produces records with keys of their own; kcat does it, as it starts fastest.
@@ -126,7 +127,9 @@ impl<'a> Members<'a> {
 
     fn round_is_read_by_all(&mut self) -> Result<bool> {
         self.rounds += 1;
-        let round = self.group.produce_round(&format!("round-{}", self.rounds))?;
+        let round = self
+            .group
+            .produce_round(&format!("round-{}", self.rounds))?;
         self.produced.extend(round.iter().cloned());
         let start = Instant::now();
         while start.elapsed() < ROUND_WAIT {
@@ -170,7 +173,8 @@ impl<'a> Members<'a> {
     }
 
     fn note(&mut self, seen: Vec<Record>) {
-        self.read_before.extend(seen.into_iter().map(|record| record.key));
+        self.read_before
+            .extend(seen.into_iter().map(|record| record.key));
     }
 
     fn read(&self) -> Round {

@@ -13,7 +13,7 @@ const MEMBERS: usize = 3;
 
 /// Runs both ways with each client that has both protocols.
 pub(crate) fn run(bench: &mut Bench<'_>) {
-    for client in bench.clients.clone() {
+    for client in bench.group_clients.clone() {
         if let [first, second] = client.protocols {
             for (from, to) in [(*first, *second), (*second, *first)] {
                 let column = format!("{} to {}", from.name(), to.name());
@@ -36,7 +36,9 @@ fn roll(bench: &Bench<'_>, client: &Client, from: Protocol, to: Protocol) -> Res
     for step in 1..=MEMBERS {
         members.leave_first()?;
         members.join(to)?;
-        members.all_read().with_context(|| format!("with {step} rolled"))?;
+        members
+            .all_read()
+            .with_context(|| format!("with {step} rolled"))?;
     }
     members.leave_all()
 }

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use anyhow::{Result, ensure};
 
+use crate::interop::matrix::Table;
 use crate::interop::{
     bench::Bench,
     client::Client,
@@ -11,7 +12,6 @@ use crate::interop::{
     record::{Record, sample},
     wire::Wire,
 };
-use crate::interop::matrix::Table;
 
 const PARTITIONS: i32 = 3;
 /// The records' timestamps are older than Kafka keeps records by default.

@@ -53,7 +53,10 @@ fn start(bench: &Bench<'_>, round: u64) -> Result<Service> {
     );
     fs::write(&properties, settings)?;
     let mut command = bench.installation.java_streams_connect(DEMO);
-    Service::start(command.arg(properties), &folder.join(format!("streams-{round}.log")))
+    Service::start(
+        command.arg(properties),
+        &folder.join(format!("streams-{round}.log")),
+    )
 }
 
 fn produce(bench: &Bench<'_>) -> Result<()> {
@@ -65,9 +68,10 @@ fn produce(bench: &Bench<'_>) -> Result<()> {
 
 /// Waits until the last count of each word is what it must be.
 fn wait_counted(bench: &Bench<'_>, demo: &mut Service, lines: u64) -> Result<()> {
-    let wanted: BTreeMap<String, u64> = [("all", lines), ("even0", lines / 2), ("even1", lines / 2)]
-        .map(|(word, count)| (word.to_owned(), count))
-        .into();
+    let wanted: BTreeMap<String, u64> =
+        [("all", lines), ("even0", lines / 2), ("even1", lines / 2)]
+            .map(|(word, count)| (word.to_owned(), count))
+            .into();
     let start = Instant::now();
     loop {
         let counted = counts(bench)?;

@@ -37,7 +37,10 @@ const fn tool(name: &'static str, class: &'static str) -> Tool {
 const TOPICS: Tool = tool("kafka-topics", "org.apache.kafka.tools.TopicCommand");
 const PRODUCER: Tool = Tool {
     class_3: Some("kafka.tools.ConsoleProducer"),
-    ..tool("kafka-console-producer", "org.apache.kafka.tools.ConsoleProducer")
+    ..tool(
+        "kafka-console-producer",
+        "org.apache.kafka.tools.ConsoleProducer",
+    )
 };
 const CONSUMER: Tool = tool(
     "kafka-console-consumer",
@@ -171,7 +174,12 @@ const CALLS: &[Call] = &[
     },
     call(&CONSUMER, "in a group", READ, OUTPUT),
     call(&CONSUMER, "in a group, KIP-848", READ_848, OUTPUT),
-    call(&CONSUMER_GROUPS, "--list", &["--list"], &["{group}\n", "{group}-848\n"]),
+    call(
+        &CONSUMER_GROUPS,
+        "--list",
+        &["--list"],
+        &["{group}\n", "{group}-848\n"],
+    ),
     call(
         &CONSUMER_GROUPS,
         "--list --state --type",
@@ -248,7 +256,11 @@ const CALLS: &[Call] = &[
     call(
         &CONFIGS,
         "--describe a topic",
-        &["--describe", "--entity-type=topics", "--entity-name={topic}"],
+        &[
+            "--describe",
+            "--entity-type=topics",
+            "--entity-name={topic}",
+        ],
         &["max.message.bytes=2000000", "retention.ms=3600000"],
     ),
     call(
@@ -265,7 +277,12 @@ const CALLS: &[Call] = &[
     call(
         &CONFIGS,
         "--describe a broker",
-        &["--describe", "--entity-type=brokers", "--entity-name=1", "--all"],
+        &[
+            "--describe",
+            "--entity-type=brokers",
+            "--entity-name=1",
+            "--all",
+        ],
         &["offsets.topic.num.partitions=50"],
     ),
     call(
@@ -291,7 +308,12 @@ const CALLS: &[Call] = &[
             &["data.consumed.in.MB"],
         )
     },
-    call(&OFFSETS, "latest", &["--topic={topic}"], &["{topic}:0:", "{topic}:3:"]),
+    call(
+        &OFFSETS,
+        "latest",
+        &["--topic={topic}"],
+        &["{topic}:0:", "{topic}:3:"],
+    ),
     call(
         &OFFSETS,
         "earliest",
@@ -337,7 +359,10 @@ const CALLS: &[Call] = &[
             "--max-messages=500",
             "--reset-policy=earliest",
         ],
-        &["\"name\":\"offsets_committed\"", "\"name\":\"shutdown_complete\""],
+        &[
+            "\"name\":\"offsets_committed\"",
+            "\"name\":\"shutdown_complete\"",
+        ],
     ),
     call(
         &API_VERSIONS,
@@ -350,7 +375,12 @@ const CALLS: &[Call] = &[
     call(&TOPICS, "--delete", &["--delete", "--topic={topic}"], &[]),
     Call {
         never: &["{topic}\n"],
-        ..call(&TOPICS, "--list, after deletion", &["--list"], &["{topic}-verifiable\n"])
+        ..call(
+            &TOPICS,
+            "--list, after deletion",
+            &["--list"],
+            &["{topic}-verifiable\n"],
+        )
     },
 ];
 
@@ -399,7 +429,10 @@ impl Call {
         };
         let mut command = bench.installation.java(version, class);
         // `kafka-features` and `kafka-cluster` want it around their verb.
-        let server = self.tool.server_option().map(|option| [option, &bench.broker.server]);
+        let server = self
+            .tool
+            .server_option()
+            .map(|option| [option, &bench.broker.server]);
         let is_verb_last = self.tool.name == FEATURES.name;
         if is_verb_last {
             command.args(server.into_iter().flatten());
@@ -412,7 +445,10 @@ impl Call {
         let printed = output.stdout;
         for wanted in self.prints.iter().map(|text| fill(text)) {
             if !printed.contains(&wanted) {
-                bail!("does not print {wanted:?} but {printed:.600?}; {:.300}", output.stderr);
+                bail!(
+                    "does not print {wanted:?} but {printed:.600?}; {:.300}",
+                    output.stderr
+                );
             }
         }
         for unwanted in self.never.iter().map(|text| fill(text)) {
@@ -428,6 +464,9 @@ impl Call {
 fn deletion_file(bench: &Bench<'_>, topic: &str) -> Result<PathBuf> {
     let path = bench.folder()?.join("delete-records.json");
     let partition = format!("{{\"topic\": \"{topic}\", \"partition\": 0, \"offset\": 1}}");
-    fs::write(&path, format!("{{\"partitions\": [{partition}], \"version\": 1}}"))?;
+    fs::write(
+        &path,
+        format!("{{\"partitions\": [{partition}], \"version\": 1}}"),
+    )?;
     Ok(path)
 }
