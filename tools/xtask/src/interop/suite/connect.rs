@@ -10,11 +10,17 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Error, Result, bail, ensure};
 use serde::Deserialize;
 use serde_json::json;
 
-use crate::interop::{bench::Bench, broker::free_port, matrix::Table, program::Service};
+use crate::interop::{
+    bench::Bench,
+    broker::free_port,
+    matrix::Table,
+    program::Service,
+    wire::{Resource, Wire},
+};
 
 const WORKER: &str = "org.apache.kafka.connect.cli.ConnectDistributed";
 const LINES: usize = 1_000;
@@ -38,6 +44,8 @@ scheduled.rebalance.max.delay.ms=0
 session.timeout.ms=10000
 plugin.discovery=service_load
 ";
+
+const STATE_TOPICS: [&str; 3] = ["connect-configs", "connect-offsets", "connect-status"];
 
 /// A worker and the port of its REST API.
 struct Worker {
@@ -92,6 +100,7 @@ fn copy_a_file(bench: &Bench<'_>) -> Result<()> {
         running(port, "source").and(running(port, "sink")).map(drop)
     })?;
     wait("the first half", &mut workers, || has_lines(&sink, LINES))?;
+    check_compacted(bench)?;
     let victim = running(port, "source")?;
     let at = workers.iter().position(|worker| worker.id() == victim);
     let killed = workers.swap_remove(at.context("a worker has the task")?);
@@ -103,6 +112,23 @@ fn copy_a_file(bench: &Bench<'_>) -> Result<()> {
     workers
         .into_iter()
         .try_for_each(|worker| worker.service.stop())
+}
+
+/// Connect keeps its state in three topics, which must be compacted.
+fn check_compacted(bench: &Bench<'_>) -> Result<()> {
+    let mut wire = Wire::connect(&bench.broker.server)?;
+    for topic in STATE_TOPICS {
+        let keys = wire
+            .describe_configs(Resource::Topic, topic)?
+            .map_err(Error::msg)?;
+        let policy = keys.into_iter().find(|key| key.name == "cleanup.policy");
+        let policy = policy.and_then(|key| key.value);
+        ensure!(
+            policy.as_deref() == Some("compact"),
+            "{topic} is {policy:?}"
+        );
+    }
+    Ok(())
 }
 
 fn start(bench: &Bench<'_>, number: usize) -> Result<Worker> {
