@@ -26,13 +26,17 @@ def produce(server, topic, codec):
 
 def consume(server, topics, group, _protocol, quota):
     consumer = kafka.KafkaConsumer(
-        *topics,
         bootstrap_servers=server,
         group_id=group,
         session_timeout_ms=SESSION_MS,
         auto_offset_reset="earliest",
         enable_auto_commit=False,
     )
+    # Without metadata it assigns nothing at first; 3.0.12 sometimes never gets over the second rebalance then,
+    # with whatever broker.
+    for topic in topics:
+        consumer.partitions_for_topic(topic)
+    consumer.subscribe(topics)
     while quota.is_open():
         found = consumer.poll(timeout_ms=200, max_records=BATCH_RECORDS)
         for batch in found.values():

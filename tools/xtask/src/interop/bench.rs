@@ -1,62 +1,21 @@
 //! [`Bench`]: one broker under the clients of a run, and the results of its cells.
 
-use std::{collections::BTreeSet, fs, path::PathBuf, time::Instant};
+use std::{fs, path::PathBuf, time::Instant};
 
 use anyhow::Result;
 
 use super::{
     broker::{Broker, Kind},
-    client::{CLIENTS, Client, Needs},
     install::Installation,
     matrix::{Outcome, Place, Table},
+    selection::Selection,
     suite,
 };
-
-/// Which part of the matrix is run.
-#[derive(Debug, Clone)]
-pub(crate) struct Selection {
-    pub(crate) tables: Vec<Table>,
-    /// Parts of names of clients; all where there is none.
-    pub(crate) clients: Vec<String>,
-    /// The same for groups and migrations.
-    pub(crate) groups_of: Vec<String>,
-    /// Java versions whose tools are run.
-    pub(crate) tools: &'static [&'static str],
-}
-
-impl Selection {
-    /// The clients that produce and consume.
-    fn clients(&self) -> Vec<&'static Client> {
-        named(&self.clients)
-    }
-
-    /// What has to be installed for it, beside what its tables ask for themselves.
-    pub(crate) fn needs(&self) -> BTreeSet<Needs> {
-        let clients = self.clients();
-        let mut needs: BTreeSet<_> = clients.iter().map(|client| client.needs).collect();
-        if self.tables.contains(&Table::Tools) {
-            needs.extend(self.tools.iter().map(|version| Needs::Java(version)));
-        }
-        if self.tables.contains(&Table::Groups) || self.tables.contains(&Table::Migration) {
-            needs.insert(Needs::Kcat);
-        }
-        needs
-    }
-}
-
-/// The clients whose names contain one of `parts`, or all.
-fn named(parts: &[String]) -> Vec<&'static Client> {
-    let is_named =
-        |client: &&Client| parts.is_empty() || parts.iter().any(|part| client.name.contains(part));
-    CLIENTS.iter().filter(is_named).collect()
-}
 
 /// One broker and what is run against it.
 pub(crate) struct Bench<'a> {
     pub(crate) broker: Broker,
     pub(crate) installation: &'a Installation,
-    pub(crate) clients: Vec<&'static Client>,
-    pub(crate) group_clients: Vec<&'static Client>,
     pub(crate) selection: &'a Selection,
     outcomes: Vec<(Place, Outcome)>,
 }
@@ -71,8 +30,6 @@ impl<'a> Bench<'a> {
         Self {
             broker,
             installation,
-            clients: selection.clients(),
-            group_clients: named(&selection.groups_of),
             selection,
             outcomes: Vec::new(),
         }

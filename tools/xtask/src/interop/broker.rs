@@ -122,12 +122,12 @@ impl Broker {
 
     fn start(
         kind: Kind,
-        mut command: Command,
+        command: Command,
         folder: &Path,
         data_dir: PathBuf,
         server: String,
     ) -> Result<Self> {
-        let service = Service::start(&mut command, &folder.join("broker.log"))
+        let service = Service::start(&command, &folder.join("broker.log"))
             .with_context(|| format!("{kind:?}"))?;
         let mut broker = Self {
             kind,

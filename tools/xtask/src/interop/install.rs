@@ -125,7 +125,7 @@ impl Installation {
     }
 
     fn install_kcat(&self) -> Result<()> {
-        run(&mut Command::new(self.sources.join("kcat/install.sh")), b"").map(drop)
+        run(&Command::new(self.sources.join("kcat/install.sh")), b"").map(drop)
     }
 
     fn install_python(&self) -> Result<()> {
@@ -142,7 +142,7 @@ impl Installation {
             ];
             let mut command = Command::new(self.python());
             command.args(pip).arg("--requirement").arg(&requirements);
-            run(&mut command, b"").map(drop)
+            run(&command, b"").map(drop)
         })
     }
 
@@ -158,7 +158,7 @@ impl Installation {
                 .arg("-d")
                 .arg(kafka.join("classes"))
                 .arg(&source);
-            run(&mut javac, b"").map(drop)
+            run(&javac, b"").map(drop)
         })
     }
 
@@ -197,7 +197,7 @@ impl Installation {
             .arg(self.go())
             .args(["./franz_go", "./sarama"])
             .current_dir(self.sources.join("kafka_go"));
-        run(&mut go, b"").map(drop)
+        run(&go, b"").map(drop)
     }
 }
 

@@ -14,6 +14,7 @@ mod log_files;
 mod matrix;
 mod program;
 mod record;
+mod selection;
 mod suite;
 pub(crate) mod wire;
 
@@ -28,11 +29,11 @@ use anyhow::{Result, bail};
 use clap::Args;
 
 use crate::{build::Build, document::Part, refusal::Refusal};
-use bench::{Bench, Selection};
+use bench::Bench;
 use broker::Broker;
-use client::{KAFKA, KAFKA_3, Needs};
 use install::Installation;
 use matrix::{Matrix, Table};
+use selection::Selection;
 
 const PART: Part<'static> = Part {
     document: "docs/kafka-compatibility.md",
@@ -51,18 +52,25 @@ pub(crate) struct Options {
     /// Leave Apache Kafka out
     #[arg(long)]
     without_kafka: bool,
+    /// Run the part that runs with the tests
+    #[arg(long, conflicts_with_all = ["tables", "clients"])]
+    short: bool,
 }
 
-/// The part that runs with the tests: the clients that start fastest, and Kafka's newest tools.
-const SHORT_TABLES: &[Table] = &[Table::Produce, Table::Consume, Table::Groups, Table::Tools];
-const SHORT_CLIENTS: &[&str] = &[
-    "kcat",
-    "confluent-kafka",
-    "java 4.3.1",
-    "kafka-python",
-    "aiokafka",
-];
-const SHORT_GROUPS: &[&str] = &["confluent-kafka"];
+impl Options {
+    fn selection(&self) -> Result<Selection> {
+        if self.short {
+            return Ok(Selection::short());
+        }
+        let tables = tables(&self.tables)?;
+        Ok(Selection::of(tables, &self.clients, !self.without_kafka))
+    }
+
+    fn is_whole(&self) -> bool {
+        let is_narrowed = self.without_kafka || self.short;
+        self.tables.is_empty() && self.clients.is_empty() && !is_narrowed
+    }
+}
 
 /// Installs clients, runs them against both brokers, prints the matrix.
 ///
@@ -70,24 +78,15 @@ const SHORT_GROUPS: &[&str] = &["confluent-kafka"];
 /// When something cannot be installed or started, or a cell is red on Millstream only.
 pub(crate) fn run(root: &Path, options: &Options) -> Result<()> {
     let start = Instant::now();
-    let selection = Selection {
-        tables: tables(&options.tables)?,
-        clients: options.clients.clone(),
-        groups_of: options.clients.clone(),
-        tools: &[KAFKA, KAFKA_3],
-    };
-    let is_whole =
-        options.tables.is_empty() && options.clients.is_empty() && !options.without_kafka;
-    let daemon = daemon(root)?;
-    let matrix = run_selection(root, &selection, &daemon, !options.without_kafka)?;
+    let matrix = run_selection(root, &options.selection()?, &daemon(root)?)?;
     let text = matrix.markdown();
     println!("{text}");
-    if is_whole {
+    if options.is_whole() {
         PART.write(root, &text)?;
     }
-    let (cells, green) = matrix.counts();
+    let (green, red) = matrix.counts();
     println!(
-        "interop: {green} of {cells} cells are green, in {:.0} s",
+        "interop: {green} cells are green and {red} red, in {:.0} s",
         start.elapsed().as_secs_f64()
     );
     judge(&matrix)
@@ -99,34 +98,16 @@ pub(crate) fn run(root: &Path, options: &Options) -> Result<()> {
 /// # Errors
 /// When something cannot be installed or started.
 pub(crate) fn run_short(root: &Path, daemon: &Path) -> Result<(u64, u64)> {
-    let names = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
-    let selection = Selection {
-        tables: SHORT_TABLES.to_vec(),
-        clients: names(SHORT_CLIENTS),
-        groups_of: names(SHORT_GROUPS),
-        tools: &[KAFKA],
-    };
-    let matrix = run_selection(root, &selection, daemon, false)?;
-    let (cells, green) = matrix.counts();
-    Ok((u64::try_from(green)?, u64::try_from(cells - green)?))
+    Ok(run_selection(root, &Selection::short(), daemon)?.counts())
 }
 
-/// Installs what the selection needs and runs it against a Millstream, and a Kafka beside it.
-fn run_selection(
-    root: &Path,
-    selection: &Selection,
-    daemon: &Path,
-    with_kafka: bool,
-) -> Result<Matrix> {
+/// Installs what the selection needs and runs it.
+fn run_selection(root: &Path, selection: &Selection, daemon: &Path) -> Result<Matrix> {
     let installation = Installation::new(root);
-    let mut needs = selection.needs();
-    if with_kafka {
-        needs.insert(Needs::Java(KAFKA));
-    }
-    installation.install(&needs)?;
+    installation.install(&selection.needs())?;
     let folder = installation.target().join(format!("run-{}", process::id()));
     let mut brokers = vec![Broker::millstream(daemon, &folder.join("millstream"))?];
-    if with_kafka {
+    if selection.with_kafka {
         brokers.push(Broker::kafka(&installation, &folder.join("kafka"))?);
     }
     let matrix = run_all(brokers, &installation, selection)?;

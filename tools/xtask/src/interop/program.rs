@@ -34,7 +34,7 @@ pub(crate) struct Output {
 ///
 /// # Errors
 /// When it cannot start, fails, or takes more than two minutes.
-pub(crate) fn run(command: &mut Command, input: &[u8]) -> Result<Output> {
+pub(crate) fn run(command: &Command, input: &[u8]) -> Result<Output> {
     let mut child = start(command)?;
     let mut stdin = child.stdin.take().context("its input is piped")?;
     let stdout = child.stdout.take().context("its output is piped")?;
@@ -76,7 +76,7 @@ impl Member {
     ///
     /// # Errors
     /// When it cannot start.
-    pub(crate) fn start(command: &mut Command) -> Result<Self> {
+    pub(crate) fn start(command: &Command) -> Result<Self> {
         let mut child = start(command)?;
         let stdin = child.stdin.take();
         let stdout = child.stdout.take().context("its output is piped")?;
@@ -178,15 +178,19 @@ impl Service {
     ///
     /// # Errors
     /// When it cannot start.
-    pub(crate) fn start(command: &mut Command, log: &Path) -> Result<Self> {
+    pub(crate) fn start(command: &Command, log: &Path) -> Result<Self> {
         let output = File::create(log).with_context(|| log.display().to_string())?;
-        let child = command
-            .process_group(0)
+        let child = bound(command)
             .stdin(Stdio::null())
             .stdout(output.try_clone()?)
             .stderr(output)
             .spawn()
-            .with_context(|| format!("cannot start {}", name(command)))?;
+            .with_context(|| {
+                format!(
+                    "cannot start {} (needs setpriv of util-linux)",
+                    name(command)
+                )
+            })?;
         Ok(Self {
             child,
             log: log.to_owned(),
@@ -238,15 +242,33 @@ impl Drop for Service {
     }
 }
 
-/// Starts a program in a process group of its own, with all its streams piped.
-fn start(command: &mut Command) -> Result<Child> {
-    command
-        .process_group(0)
+/// The command in a process group of its own, and killed when this process ends, however it does.
+fn bound(command: &Command) -> Command {
+    let mut bound = Command::new("setpriv");
+    bound
+        .args(["--pdeathsig", "KILL", "--"])
+        .arg(command.get_program())
+        .args(command.get_args())
+        .process_group(0);
+    if let Some(folder) = command.get_current_dir() {
+        bound.current_dir(folder);
+    }
+    bound
+}
+
+/// Starts a program with all its streams piped.
+fn start(command: &Command) -> Result<Child> {
+    bound(command)
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn()
-        .with_context(|| format!("cannot start {}", name(command)))
+        .with_context(|| {
+            format!(
+                "cannot start {} (needs setpriv of util-linux)",
+                name(command)
+            )
+        })
 }
 
 /// Waits for a program's end; one that takes too long is killed with what it started.
@@ -322,10 +344,10 @@ mod tests {
 
     #[test]
     fn program_gets_its_input_and_failure_says_why() {
-        let output = run(&mut shell("cat; echo aside >&2"), b"input").expect("runs");
+        let output = run(&shell("cat; echo aside >&2"), b"input").expect("runs");
         assert_eq!(output.stdout, "input");
         assert_eq!(output.stderr, "aside\n");
-        let error = run(&mut shell("echo why >&2; exit 3"), b"")
+        let error = run(&shell("echo why >&2; exit 3"), b"")
             .err()
             .expect("fails");
         assert!(error.to_string().contains("exit status: 3: why"), "{error}");
@@ -333,7 +355,7 @@ mod tests {
 
     #[test]
     fn program_that_takes_too_long_is_killed_with_what_it_started() {
-        let mut child = start(&mut shell("sleep 600 & wait")).expect("starts");
+        let mut child = start(&shell("sleep 600 & wait")).expect("starts");
         assert!(wait(&mut child, Duration::from_millis(50)).is_err());
         let output = read(child.stdout.take().expect("piped"));
         assert_eq!(output, "", "the sleep holds the pipe no longer");
@@ -342,14 +364,13 @@ mod tests {
     #[test]
     fn member_is_read_while_it_runs_and_leaves_when_told() {
         let line = Record::of("key", "value").line().expect("JSON");
-        let mut member =
-            Member::start(&mut shell(&format!("printf '{line}'; cat"))).expect("starts");
+        let mut member = Member::start(&shell(&format!("printf '{line}'; cat"))).expect("starts");
         while member.seen().is_empty() {
             member.check().expect("it waits for its input to end");
             thread::sleep(POLL);
         }
         assert_eq!(member.leave().expect("leaves").len(), 1);
-        let member = Member::start(&mut shell("cat; exit 1")).expect("starts");
+        let member = Member::start(&shell("cat; exit 1")).expect("starts");
         assert!(member.leave().is_err());
     }
 }

@@ -13,9 +13,9 @@ use crate::interop::{
 
 /// Runs the cells of all pairs of clients, with each protocol that the reader has.
 pub(crate) fn run(bench: &mut Bench<'_>) {
-    for reader in bench.clients.clone() {
+    for reader in &bench.selection.clients {
         for protocol in reader.protocols {
-            for writer in bench.clients.clone() {
+            for writer in &bench.selection.clients {
                 let row = super::row(reader, *protocol);
                 bench.cell(Table::Consume, &row, writer.name, |bench| {
                     consume(bench, reader, *protocol, writer)
@@ -39,8 +39,8 @@ fn consume(bench: &Bench<'_>, reader: &Client, protocol: Protocol, writer: &Clie
         protocol,
         count: Some(sent.iter().map(Vec::len).sum()),
     };
-    let mut command = reader.consume(bench.installation, &bench.broker.server, &subscription);
-    let output = program::run(&mut command, b"")?;
+    let command = reader.consume(bench.installation, &bench.broker.server, &subscription);
+    let output = program::run(&command, b"")?;
     let got: Result<Vec<_>> = output.stdout.lines().map(Record::parse).collect();
     let got = got?;
     let losses: Vec<Loss> = [writer.sends_without, reader.reads_without].concat();

@@ -17,7 +17,7 @@ const MEMBERS: usize = 3;
 
 /// Runs a cell for each client and each protocol that it has.
 pub(crate) fn run(bench: &mut Bench<'_>) {
-    for client in bench.group_clients.clone() {
+    for client in &bench.selection.group_clients {
         for protocol in client.protocols {
             bench.cell(Table::Groups, client.name, protocol.name(), |bench| {
                 share_and_take_over(bench, client, *protocol)
@@ -49,8 +49,8 @@ fn find_all_committed(group: &Group<'_>, protocol: Protocol) -> Result<()> {
         protocol,
         count: Some(sent.len()),
     };
-    let mut command = group.command(&subscription);
-    let output = program::run(&mut command, b"").context("a member that comes later")?;
+    let command = group.command(&subscription);
+    let output = program::run(&command, b"").context("a member that comes later")?;
     let got: Result<BTreeSet<_>> = output
         .stdout
         .lines()

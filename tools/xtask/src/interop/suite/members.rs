@@ -69,7 +69,7 @@ impl<'a> Group<'a> {
         kcat.args(["-P", "-b", &self.bench.broker.server, "-t", &self.name])
             .args(["-K", KEY_END])
             .stderr(Stdio::piped());
-        program::run(&mut kcat, &lines)?;
+        program::run(&kcat, &lines)?;
         Ok(records.into_iter().map(|record| record.key).collect())
     }
 }
@@ -97,13 +97,13 @@ impl<'a> Members<'a> {
 
     /// Starts a member.
     pub(super) fn join(&mut self, protocol: Protocol) -> Result<()> {
-        let mut command = self.group.command(&Subscription {
+        let command = self.group.command(&Subscription {
             topics: &[&self.group.name],
             group: &self.group.name,
             protocol,
             count: None,
         });
-        self.running.push(Member::start(&mut command)?);
+        self.running.push(Member::start(&command)?);
         Ok(())
     }
 

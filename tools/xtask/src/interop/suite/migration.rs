@@ -13,7 +13,7 @@ const MEMBERS: usize = 3;
 
 /// Runs both ways with each client that has both protocols.
 pub(crate) fn run(bench: &mut Bench<'_>) {
-    for client in bench.group_clients.clone() {
+    for client in &bench.selection.group_clients {
         if let [first, second] = client.protocols {
             for (from, to) in [(*first, *second), (*second, *first)] {
                 let column = format!("{} to {}", from.name(), to.name());

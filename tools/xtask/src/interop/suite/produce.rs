@@ -29,7 +29,7 @@ pub(super) fn records(client: &Client, codec: &str) -> Vec<Record> {
 
 /// Runs the cells of all clients.
 pub(crate) fn run(bench: &mut Bench<'_>) {
-    for client in bench.clients.clone() {
+    for client in &bench.selection.clients {
         for codec in client.codecs {
             bench.cell(Table::Produce, client.name, codec, |bench| {
                 produce(bench, client, codec)
@@ -43,8 +43,8 @@ fn produce(bench: &Bench<'_>, client: &Client, codec: &'static str) -> Result<()
     let server = &bench.broker.server;
     Wire::connect(server)?.create_topic(&topic, PARTITIONS, KEPT)?;
     let lines: Result<Vec<_>> = records(client, codec).iter().map(Record::line).collect();
-    let mut command = client.produce(bench.installation, server, &topic, codec);
-    program::run(&mut command, lines?.concat().as_bytes())?;
+    let command = client.produce(bench.installation, server, &topic, codec);
+    program::run(&command, lines?.concat().as_bytes())?;
     let mut found = log_files::codecs(&bench.broker.data_dir, &topic)?;
     // A batch that does not get smaller is sent as it is.
     if codec != "none" {

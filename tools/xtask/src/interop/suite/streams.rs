@@ -63,7 +63,7 @@ fn produce(bench: &Bench<'_>) -> Result<()> {
     let lines: String = (0..LINES).map(|n| format!("even{} all\n", n % 2)).collect();
     let mut kcat = Command::new("kcat");
     kcat.args(["-P", "-b", &bench.broker.server, "-t", INPUT]);
-    program::run(&mut kcat, lines.as_bytes()).map(drop)
+    program::run(&kcat, lines.as_bytes()).map(drop)
 }
 
 /// Waits until the last count of each word is what it must be.
@@ -92,7 +92,7 @@ fn counts(bench: &Bench<'_>) -> Result<BTreeMap<String, u64>> {
     kcat.args(["-C", "-b", &bench.broker.server, "-t", OUTPUT])
         .args(["-o", "beginning", "-e", "-q", "-s", "value=>q"])
         .args(["-f", "%k %s\\n"]);
-    let output = program::run(&mut kcat, b"")?;
+    let output = program::run(&kcat, b"")?;
     output
         .stdout
         .lines()

@@ -441,7 +441,7 @@ impl Call {
         if !is_verb_last {
             command.args(server.into_iter().flatten());
         }
-        let output = program::run(&mut command, self.input.as_bytes())?;
+        let output = program::run(&command, self.input.as_bytes())?;
         let printed = output.stdout;
         for wanted in self.prints.iter().map(|text| fill(text)) {
             if !printed.contains(&wanted) {
