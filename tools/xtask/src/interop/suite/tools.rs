@@ -276,6 +276,17 @@ const CALLS: &[Call] = &[
     ),
     call(
         &CONFIGS,
+        "--describe a group",
+        &[
+            "--describe",
+            "--entity-type=groups",
+            "--entity-name={group}",
+            "--all",
+        ],
+        &["consumer.session.timeout.ms=10000"],
+    ),
+    call(
+        &CONFIGS,
         "--describe a broker",
         &[
             "--describe",
