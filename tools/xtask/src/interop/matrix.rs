@@ -51,7 +51,9 @@ impl Table {
             }
             Self::Consume => {
                 "Rows read, in a group, all that columns produced with every codec that both have: each record once, byte for \
-                 byte, with headers and timestamps, those of a key in their order."
+                 byte, with headers and timestamps, those of a key in their order. Not compared is what a client cannot \
+                 send or tell: timestamps (kcat), header values that are null (kafka-python, KafkaJS), and the \
+                 order of headers of different names (KafkaJS)."
             }
             Self::Groups => {
                 "Three members of a group share six partitions; one is killed, the two others take over its \
@@ -66,7 +68,10 @@ impl Table {
                 "The command-line tools of Apache Kafka of the version of the column, each with the output that \
                  it must print."
             }
-            Self::Streams => "Kafka Streams' `WordCountDemo` counts what was produced.",
+            Self::Streams => {
+                "Kafka Streams' `WordCountDemo` counts what was produced, and goes on from its changelog topic \
+                 once it is stopped and started again without its local state."
+            }
             Self::Connect => {
                 "Two workers of Kafka Connect in distributed mode, with their three compacted topics, copy a \
                  file through a topic into another file; the one that runs the tasks is killed half way: every \

@@ -44,8 +44,6 @@ pub(crate) enum Loss {
     HeaderOrder,
     /// An empty value of a header and none are the same to it.
     NullHeaderValues,
-    /// An empty key or value and none are the same to it when it reads.
-    EmptyBytes,
 }
 
 impl Record {
@@ -72,7 +70,6 @@ impl Record {
             offset: 0,
             ..self.clone()
         };
-        let empty = |bytes: &Option<Bytes>| bytes.as_ref().is_none_or(|bytes| bytes.0.is_empty());
         if losses.contains(&Loss::Timestamps) {
             reduced.timestamp = 0;
         }
@@ -82,12 +79,6 @@ impl Record {
         if losses.contains(&Loss::NullHeaderValues) {
             for (_, value) in &mut reduced.headers {
                 *value = value.take().filter(|bytes| !bytes.0.is_empty());
-            }
-        }
-        if losses.contains(&Loss::EmptyBytes) {
-            reduced.key = reduced.key.filter(|key| !key.0.is_empty());
-            if empty(&reduced.value) {
-                reduced.value = None;
             }
         }
         reduced
@@ -265,14 +256,8 @@ mod tests {
         got[2].headers.swap(1, 2);
         got[3].headers[1].1 = Some(Bytes(Vec::new()));
         got[4].timestamp = 1;
-        got[7].value = None;
         let got: Vec<_> = got.iter().collect();
-        let all = [
-            Loss::Timestamps,
-            Loss::HeaderOrder,
-            Loss::NullHeaderValues,
-            Loss::EmptyBytes,
-        ];
+        let all = [Loss::Timestamps, Loss::HeaderOrder, Loss::NullHeaderValues];
         compare(&sent, &got, &all).expect("equal but for losses");
     }
 }

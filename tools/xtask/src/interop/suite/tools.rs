@@ -419,12 +419,17 @@ impl Tool {
         }
     }
 
-    /// The option with which it is told where the broker is.
-    fn server_option(&self) -> Option<&'static str> {
-        match self.name {
-            "kafka-producer-perf-test" => None,
-            _ => Some("--bootstrap-server"),
+    /// The options with which it is told where the broker is; the call itself may say so.
+    fn connection<'a>(&self, server: &'a str) -> Vec<&'a str> {
+        let mut options = vec!["--bootstrap-server", server];
+        if self.name == PRODUCER_PERF.name {
+            options.clear();
         }
+        if self.name == CONSUMER_GROUPS.name {
+            // By itself it waits for five seconds; machines are shared.
+            options.push("--timeout=60000");
+        }
+        options
     }
 }
 
@@ -439,18 +444,13 @@ impl Call {
                 .replace("{file}", &file.to_string_lossy())
         };
         let mut command = bench.installation.java(version, class);
-        // `kafka-features` and `kafka-cluster` want it around their verb.
-        let server = self
-            .tool
-            .server_option()
-            .map(|option| [option, &bench.broker.server]);
-        let is_verb_last = self.tool.name == FEATURES.name;
-        if is_verb_last {
-            command.args(server.into_iter().flatten());
-        }
-        command.args(self.arguments.iter().map(|argument| fill(argument)));
-        if !is_verb_last {
-            command.args(server.into_iter().flatten());
+        let arguments = self.arguments.iter().map(|argument| fill(argument));
+        let connection = self.tool.connection(&bench.broker.server);
+        if self.tool.name == FEATURES.name {
+            // Its verb stands behind its options.
+            command.args(connection).args(arguments);
+        } else {
+            command.args(arguments).args(connection);
         }
         let output = program::run(&command, self.input.as_bytes())?;
         let printed = output.stdout;
