@@ -19,7 +19,6 @@ mod hostile_names;
 mod idle_connections;
 mod interop;
 mod io_errors;
-mod kafka_clients;
 mod kafka_files;
 mod kafka_hostile;
 mod kafka_tools;

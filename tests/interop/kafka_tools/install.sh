@@ -1,15 +1,12 @@
 #!/bin/sh
-# Fetches Apache Kafka 4.3.1's jars (54 MB) into CACHE/jars, once.
+# Has Maven copy the jars of a pom.xml, once.
 #
-#   install.sh CACHE
+#   install.sh CACHE POM KAFKA_VERSION
 #
-# Needs Java 17 or later and, for the first use, Maven. Fails with the reason where they are missing.
+# They go to CACHE/jars, for good. Needs Java 17 or later and Maven; fails with the reason.
 set -eu
 
-cache=$1
-here=$(cd "$(dirname "$0")" && pwd)
-
-command -v java >/dev/null || { echo "java is not there: install Java 17" >&2; exit 2; }
+cache=$1 pom=$2 version=$3
 [ ! -e "$cache/complete" ] || exit 0
 command -v mvn >/dev/null || { echo "mvn is not there: install Maven" >&2; exit 2; }
 mkdir -p "$cache"
@@ -17,8 +14,8 @@ mkdir -p "$cache"
 (
     flock 9
     [ ! -e "$cache/complete" ] || exit 0
-    mvn --quiet --batch-mode --file "$here/pom.xml" dependency:copy-dependencies \
-        -DoutputDirectory="$cache/jars" >"$cache/maven.log" 2>&1 || {
+    mvn --quiet --batch-mode --file "$pom" dependency:copy-dependencies \
+        -Dkafka.version="$version" -DoutputDirectory="$cache/jars" >"$cache/maven.log" 2>&1 || {
         echo "mvn failed:" >&2
         cat "$cache/maven.log" >&2
         exit 2

@@ -17,20 +17,12 @@ const FILE: &str = "config/millstreamd.toml";
 /// Values and sources of `--print-config`, by key.
 type Printed = BTreeMap<String, (String, String)>;
 
-/// Compares the file with the defaults of the daemon: `MILLSTREAMD`, else the `ci` build.
+/// Compares the file with the defaults of the daemon.
 ///
 /// # Errors
 /// When the daemon is missing or refuses the file, or on the first difference.
 pub(crate) fn check(root: &Path) -> Result<()> {
-    let daemon =
-        env::var_os("MILLSTREAMD").map_or_else(|| Build::Ci.binaries(root).daemon, PathBuf::from);
-    if !daemon.is_file() {
-        let hint = "cargo build --profile ci --package millstream-broker";
-        return Err(Refusal::error(
-            format!("{} is missing", daemon.display()),
-            hint,
-        ));
-    }
+    let daemon = daemon(root)?;
     let defaults = print_config(&daemon, &[])?;
     let file = root.join(FILE);
     let from_file = print_config(&daemon, &["--config".as_ref(), file.as_ref()])?;
@@ -40,6 +32,23 @@ pub(crate) fn check(root: &Path) -> Result<()> {
         defaults.len()
     );
     Ok(())
+}
+
+/// The daemon that is asked: `MILLSTREAMD`, else the `ci` build.
+///
+/// # Errors
+/// When it is missing.
+pub(crate) fn daemon(root: &Path) -> Result<PathBuf> {
+    let daemon =
+        env::var_os("MILLSTREAMD").map_or_else(|| Build::Ci.binaries(root).daemon, PathBuf::from);
+    if !daemon.is_file() {
+        let hint = "cargo build --profile ci --package millstream-broker";
+        return Err(Refusal::error(
+            format!("{} is missing", daemon.display()),
+            hint,
+        ));
+    }
+    Ok(daemon)
 }
 
 fn print_config(daemon: &Path, arguments: &[&Path]) -> Result<Printed> {

@@ -11,7 +11,10 @@ mod build;
 mod compat;
 mod config;
 mod demo;
+mod document;
 mod generate;
+mod interop;
+mod kafka_compatibility;
 mod kafka_layouts;
 mod refusal;
 mod release_binary;
@@ -38,6 +41,12 @@ enum Task {
         #[arg(long, conflicts_with = "check")]
         freeze: bool,
     },
+    /// Compare what the daemon answers with what Apache Kafka answers, in docs/kafka-compatibility.md
+    KafkaCompatibility {
+        /// Only check that the document is up to date
+        #[arg(long)]
+        check: bool,
+    },
     /// Generate the layouts of Kafka's requests from a kafka-clients jar
     KafkaLayouts {
         /// The jar, of the Kafka version that is followed
@@ -56,6 +65,8 @@ enum Task {
     Test,
     /// Start a broker and stream a month of flights through it
     Demo(demo::Options),
+    /// Run real clients of Kafka against Millstream and against Apache Kafka
+    Interop(interop::Options),
     /// Run a long test; without a name, list them
     Soak(soak::Options),
 }
@@ -76,11 +87,13 @@ fn run() -> Result<()> {
         .canonicalize()?;
     match Args::parse().task {
         Task::Generate { check, freeze } => generate::run(&root, check, freeze),
+        Task::KafkaCompatibility { check } => kafka_compatibility::run(&root, check),
         Task::KafkaLayouts { jar } => kafka_layouts::run(&root, &jar),
         Task::Tidy => tidy::run(&root),
         Task::Config { .. } => config::check(&root),
         Task::Test => test::run(&root),
         Task::Demo(options) => demo::run(&root, &options),
+        Task::Interop(options) => interop::run(&root, &options),
         Task::Soak(options) => soak::run(&root, &options),
     }
 }

@@ -6,7 +6,7 @@ use anyhow::{Result, bail};
 
 use crate::{
     build::{Build, TEST_FEATURES, cargo},
-    config, release_binary,
+    config, interop, kafka_compatibility, release_binary,
     stage::Stages,
 };
 
@@ -39,6 +39,20 @@ fn run_stages(root: &Path, stages: &mut Stages) -> Result<()> {
     if stages.passed == 0 {
         bail!("no test ran");
     }
+    let mut cells = (0, 0);
+    stages.work("interop, the short part", || {
+        cells = interop::run_short(root, &binaries.daemon)?;
+        Ok(())
+    })?;
+    let (green, red) = cells;
+    stages.passed += green;
+    stages.failed += red;
+    if red > 0 {
+        bail!("interop: {red} cells are red");
+    }
+    stages.work("Kafka compatibility", || {
+        kafka_compatibility::run(root, true)
+    })?;
     let release = Build::Release;
     stages.run("build (profile release)", &mut release.command(root))?;
     stages.work("release binaries", || {

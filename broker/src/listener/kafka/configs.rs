@@ -20,6 +20,7 @@ use kafka_protocol::{
 };
 use millstream_proto::ErrorCode;
 
+use self::broker_names::{of_groups, under_kafkas_names};
 use super::{client::Client, wire};
 use crate::{
     config::topic::{self, Kind},
@@ -32,6 +33,7 @@ use crate::{
 /// Types of resources (ConfigResource of Kafka 4.3).
 const TOPIC: i8 = 2;
 const BROKER: i8 = 4;
+const GROUP: i8 = 32;
 /// Where a value comes from (DescribeConfigsResponse of Kafka 4.3).
 const FROM_TOPIC: i8 = 1;
 const FROM_BROKER: i8 = 4;
@@ -81,22 +83,34 @@ fn entries(
     client: &Client,
     asked: &DescribeConfigsResource,
 ) -> Result<Vec<ConfigEntry>, ServiceError> {
-    let resource = resource(asked.resource_type, &asked.resource_name)?;
-    let (services, context) = (client.services(), client.context());
-    let entries = services.describe_configs(&context, &resource, &[])?;
-    Ok(match resource {
-        ConfigResource::Topic(_) => entries,
-        ConfigResource::Broker(_) => broker_names::under_kafkas_names(entries),
-    })
+    let describe = |resource: &ConfigResource| {
+        let (services, context) = (client.services(), client.context());
+        services.describe_configs(&context, resource, &[])
+    };
+    let of_broker = |id: String| describe(&ConfigResource::Broker(id)).map(under_kafkas_names);
+    if asked.resource_type == GROUP {
+        // Any group's are those of the broker that answers.
+        return of_broker(String::new()).map(of_groups);
+    }
+    match resource(asked.resource_type, &asked.resource_name)? {
+        ConfigResource::Broker(id) => of_broker(id),
+        topic @ ConfigResource::Topic(_) => describe(&topic),
+    }
 }
 
+/// What can be changed or described by itself.
 fn resource(resource_type: i8, name: &str) -> Result<ConfigResource, ServiceError> {
     match resource_type {
         TOPIC => Ok(ConfigResource::Topic(name.to_owned())),
         BROKER => Ok(ConfigResource::Broker(name.to_owned())),
+        GROUP => Err(ServiceError::new(
+            ErrorCode::InvalidConfig,
+            "a group has no configuration of its own",
+            "groups.session_timeout and groups.heartbeat_interval of the broker hold for all groups",
+        )),
         other => Err(ServiceError::invalid_request(
-            format!("resource type {other} has no configuration here, expected 2 or 4"),
-            "ask for a topic (2) or a broker (4)",
+            format!("resource type {other} has no configuration here, expected 2, 4 or 32"),
+            "ask for a topic (2), a broker (4) or a group (32)",
         )),
     }
 }
@@ -147,6 +161,7 @@ fn config_type(name: &str) -> i8 {
         Some(Kind::Bool) => BOOLEAN,
         // Those that take any text are lists of replicas.
         Some(Kind::ListOf(_) | Kind::Text) => LIST,
+        None if broker_names::is_converted(name) => LONG,
         Some(Kind::OneOf(_)) | None => STRING,
     }
 }

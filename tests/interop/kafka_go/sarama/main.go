@@ -1,0 +1,123 @@
+// sarama.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"time"
+
+	"github.com/IBM/sarama"
+
+	"millstream.interop/kafka_go/contract"
+)
+
+var codecs = map[string]sarama.CompressionCodec{
+	"none":   sarama.CompressionNone,
+	"gzip":   sarama.CompressionGZIP,
+	"snappy": sarama.CompressionSnappy,
+	"lz4":    sarama.CompressionLZ4,
+	"zstd":   sarama.CompressionZSTD,
+}
+
+func settings() *sarama.Config {
+	config := sarama.NewConfig()
+	config.Version = sarama.V4_0_0_0
+	config.Producer.Idempotent = true
+	config.Producer.RequiredAcks = sarama.WaitForAll
+	config.Producer.Return.Successes = true
+	config.Producer.Flush.Frequency = 50 * time.Millisecond
+	config.Net.MaxOpenRequests = 1
+	config.Consumer.Offsets.Initial = sarama.OffsetOldest
+	config.Consumer.Offsets.AutoCommit.Interval = 200 * time.Millisecond
+	config.Consumer.Group.Session.Timeout = contract.SessionMs * time.Millisecond
+	return config
+}
+
+func produce(options contract.Options, records []contract.Record) error {
+	config := settings()
+	config.Producer.Compression = codecs[options.Codec]
+	producer, err := sarama.NewSyncProducer([]string{options.Server}, config)
+	if err != nil {
+		return err
+	}
+	messages := make([]*sarama.ProducerMessage, len(records))
+	for i, record := range records {
+		messages[i] = &sarama.ProducerMessage{
+			Topic: options.Topic, Timestamp: time.UnixMilli(record.Timestamp),
+			Key: encoder(record.Key), Value: encoder(record.Value),
+		}
+		for _, header := range record.Headers {
+			messages[i].Headers = append(messages[i].Headers,
+				sarama.RecordHeader{Key: []byte(header.Name), Value: header.Value})
+		}
+	}
+	if err := producer.SendMessages(messages); err != nil {
+		return err
+	}
+	return producer.Close()
+}
+
+// encoder has null stay null: an Encoder that holds nil would send an empty value.
+func encoder(data []byte) sarama.Encoder {
+	if data == nil {
+		return nil
+	}
+	return sarama.ByteEncoder(data)
+}
+
+func consume(ctx context.Context, options contract.Options) error {
+	group, err := sarama.NewConsumerGroup([]string{options.Server}, options.Group, settings())
+	if err != nil {
+		return err
+	}
+	for ctx.Err() == nil {
+		err := group.Consume(ctx, options.Topics, handler{options})
+		if err != nil && !errors.Is(err, context.Canceled) {
+			fmt.Fprintln(os.Stderr, "joins again:", err)
+		}
+	}
+	return group.Close()
+}
+
+// handler prints the records of each claim.
+type handler struct {
+	options contract.Options
+}
+
+func (handler) Setup(sarama.ConsumerGroupSession) error   { return nil }
+func (handler) Cleanup(sarama.ConsumerGroupSession) error { return nil }
+
+func (h handler) ConsumeClaim(session sarama.ConsumerGroupSession, claim sarama.ConsumerGroupClaim) error {
+	for {
+		select {
+		case message, open := <-claim.Messages():
+			if !open {
+				return nil
+			}
+			if err := h.options.Show(shown(message)); err != nil {
+				return err
+			}
+			session.MarkMessage(message, "")
+			h.options.Took(1)
+		case <-session.Context().Done():
+			return nil
+		}
+	}
+}
+
+func shown(message *sarama.ConsumerMessage) contract.Record {
+	shown := contract.Record{
+		Topic: message.Topic, Partition: message.Partition, Offset: message.Offset,
+		Key: message.Key, Value: message.Value, Timestamp: message.Timestamp.UnixMilli(),
+	}
+	for _, header := range message.Headers {
+		shown.Headers = append(shown.Headers, contract.Header{Name: string(header.Key), Value: header.Value})
+	}
+	return shown
+}
+
+func main() {
+	contract.Run(produce, consume)
+}

@@ -1,0 +1,165 @@
+import com.fasterxml.jackson.databind.JsonNode;
+import com.fasterxml.jackson.databind.ObjectMapper;
+import com.fasterxml.jackson.databind.node.ArrayNode;
+import com.fasterxml.jackson.databind.node.ObjectNode;
+import java.io.BufferedReader;
+import java.io.InputStreamReader;
+import java.io.PrintStream;
+import java.nio.charset.StandardCharsets;
+import java.time.Duration;
+import java.util.ArrayList;
+import java.util.HashMap;
+import java.util.List;
+import java.util.Map;
+import java.util.Properties;
+import java.util.concurrent.Future;
+import org.apache.kafka.clients.consumer.CommitFailedException;
+import org.apache.kafka.clients.consumer.ConsumerRecord;
+import org.apache.kafka.clients.consumer.ConsumerRecords;
+import org.apache.kafka.clients.consumer.KafkaConsumer;
+import org.apache.kafka.clients.producer.KafkaProducer;
+import org.apache.kafka.clients.producer.ProducerRecord;
+import org.apache.kafka.clients.producer.RecordMetadata;
+import org.apache.kafka.common.errors.RebalanceInProgressException;
+import org.apache.kafka.common.header.Header;
+import org.apache.kafka.common.serialization.ByteArrayDeserializer;
+import org.apache.kafka.common.serialization.ByteArraySerializer;
+
+/** Apache Kafka's Java client under the command line of `../README.md`. */
+public final class Client {
+    private static final ObjectMapper JSON = new ObjectMapper();
+    private static final PrintStream OUT = new PrintStream(System.out, true, StandardCharsets.UTF_8);
+    private static final String SESSION_MS = "10000";
+
+    public static void main(String[] args) throws Exception {
+        Map<String, String> options = new HashMap<>();
+        for (int i = 1; i + 1 < args.length; i += 2) {
+            options.put(args[i], args[i + 1]);
+        }
+        if (args[0].equals("produce")) {
+            produce(options);
+        } else {
+            consume(options);
+        }
+    }
+
+    private static void produce(Map<String, String> options) throws Exception {
+        Properties properties = new Properties();
+        properties.put("bootstrap.servers", options.get("--server"));
+        properties.put("compression.type", options.get("--codec"));
+        properties.put("linger.ms", "50");
+        properties.put("key.serializer", ByteArraySerializer.class.getName());
+        properties.put("value.serializer", ByteArraySerializer.class.getName());
+        List<Future<RecordMetadata>> sent = new ArrayList<>();
+        try (KafkaProducer<byte[], byte[]> producer = new KafkaProducer<>(properties)) {
+            BufferedReader input = new BufferedReader(new InputStreamReader(System.in, StandardCharsets.UTF_8));
+            for (String line = input.readLine(); line != null; line = input.readLine()) {
+                sent.add(producer.send(record(options.get("--topic"), JSON.readTree(line))));
+            }
+            producer.flush();
+            for (Future<RecordMetadata> acknowledgement : sent) {
+                acknowledgement.get();
+            }
+        }
+    }
+
+    private static ProducerRecord<byte[], byte[]> record(String topic, JsonNode json) throws Exception {
+        ProducerRecord<byte[], byte[]> record = new ProducerRecord<>(
+            topic, null, json.get("timestamp").longValue(), bytes(json.get("key")), bytes(json.get("value")));
+        for (JsonNode header : json.get("headers")) {
+            record.headers().add(header.get(0).textValue(), bytes(header.get(1)));
+        }
+        return record;
+    }
+
+    private static byte[] bytes(JsonNode base64) throws Exception {
+        return base64.isNull() ? null : base64.binaryValue();
+    }
+
+    private static void consume(Map<String, String> options) throws Exception {
+        Properties properties = new Properties();
+        properties.put("bootstrap.servers", options.get("--server"));
+        properties.put("group.id", options.get("--group"));
+        properties.put("group.protocol", options.get("--protocol"));
+        if (options.get("--protocol").equals("classic")) {
+            properties.put("session.timeout.ms", SESSION_MS);
+        }
+        properties.put("auto.offset.reset", "earliest");
+        properties.put("enable.auto.commit", "false");
+        properties.put("key.deserializer", ByteArrayDeserializer.class.getName());
+        properties.put("value.deserializer", ByteArrayDeserializer.class.getName());
+        String count = options.get("--count");
+        Quota quota = new Quota(count == null ? Long.MAX_VALUE : Long.parseLong(count));
+        if (count == null) {
+            quota.endWithStandardInput();
+        }
+        try (KafkaConsumer<byte[], byte[]> consumer = new KafkaConsumer<>(properties)) {
+            consumer.subscribe(List.of(options.get("--topics").split(",")));
+            while (quota.isOpen()) {
+                ConsumerRecords<byte[], byte[]> records = consumer.poll(Duration.ofMillis(200));
+                for (ConsumerRecord<byte[], byte[]> record : records) {
+                    OUT.println(JSON.writeValueAsString(json(record)));
+                }
+                if (!records.isEmpty()) {
+                    commit(consumer);
+                }
+                quota.took(records.count());
+            }
+        }
+    }
+
+    /** Commits what was consumed, unless a rebalance took its partitions: then others read it again. */
+    private static void commit(KafkaConsumer<byte[], byte[]> consumer) {
+        try {
+            consumer.commitSync();
+        } catch (CommitFailedException | RebalanceInProgressException lost) {
+            System.err.println("not committed: " + lost.getMessage());
+        }
+    }
+
+    private static ObjectNode json(ConsumerRecord<byte[], byte[]> record) {
+        ObjectNode json = JSON.createObjectNode();
+        json.put("topic", record.topic());
+        json.put("partition", record.partition());
+        json.put("offset", record.offset());
+        json.put("key", record.key());
+        json.put("value", record.value());
+        ArrayNode headers = json.putArray("headers");
+        for (Header header : record.headers()) {
+            headers.addArray().add(header.key()).add(header.value());
+        }
+        json.put("timestamp", record.timestamp());
+        return json;
+    }
+
+    /** How many records are still to be consumed: until a number is, or standard input ends. */
+    private static final class Quota {
+        private long left;
+        private volatile boolean ended;
+
+        Quota(long count) {
+            left = count;
+        }
+
+        void endWithStandardInput() {
+            Thread watcher = new Thread(() -> {
+                try {
+                    System.in.transferTo(PrintStream.nullOutputStream());
+                } catch (java.io.IOException broken) {
+                    System.err.println("standard input: " + broken);
+                }
+                ended = true;
+            });
+            watcher.setDaemon(true);
+            watcher.start();
+        }
+
+        void took(long records) {
+            left -= records;
+        }
+
+        boolean isOpen() {
+            return !ended && left > 0;
+        }
+    }
+}

@@ -1,0 +1,59 @@
+"""kafka-python. It sends no header without a value: such a value is empty."""
+
+import kafka
+import kafka.errors
+
+from contract import BATCH_RECORDS, SESSION_MS, main, records, show
+
+
+def produce(server, topic, codec):
+    producer = kafka.KafkaProducer(
+        bootstrap_servers=server,
+        compression_type=None if codec == "none" else codec,
+        linger_ms=50,
+    )
+    sent = []
+    for key, value, headers, timestamp in records():
+        headers = [(name, data or b"") for name, data in headers]
+        sent.append(
+            producer.send(topic, key=key, value=value, headers=headers, timestamp_ms=timestamp)
+        )
+    producer.flush(60)
+    for future in sent:
+        future.get(60)
+    producer.close()
+
+
+def consume(server, topics, group, _protocol, quota):
+    consumer = kafka.KafkaConsumer(
+        bootstrap_servers=server,
+        group_id=group,
+        session_timeout_ms=SESSION_MS,
+        auto_offset_reset="earliest",
+        enable_auto_commit=False,
+    )
+    # Without metadata it assigns nothing at first; 3.0.12 sometimes never gets over the second rebalance then,
+    # with whatever broker.
+    for topic in topics:
+        consumer.partitions_for_topic(topic)
+    consumer.subscribe(topics)
+    while quota.is_open():
+        found = consumer.poll(timeout_ms=200, max_records=BATCH_RECORDS)
+        for batch in found.values():
+            for r in batch:
+                show(r.topic, r.partition, r.offset, r.key, r.value, r.headers, r.timestamp)
+            quota.took(len(batch))
+        if found:
+            commit(consumer)
+    consumer.close()
+
+
+def commit(consumer):
+    """Commits what was consumed, unless a rebalance took its partitions: then others read it again."""
+    try:
+        consumer.commit()
+    except (kafka.errors.CommitFailedError, kafka.errors.RebalanceInProgressError):
+        pass
+
+
+main(produce, consume)

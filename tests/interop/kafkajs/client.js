@@ -1,0 +1,108 @@
+// KafkaJS under the command line of `../README.md`. It knows gzip itself, and snappy through a package of
+// its authors; codecs for lz4 and zstd are packages that compile native code. It sends no header without a
+// value: such a value is empty.
+
+const { parseArgs } = require("node:util");
+const readline = require("node:readline");
+const { CompressionCodecs, CompressionTypes, Kafka, logLevel } = require("kafkajs");
+
+CompressionCodecs[CompressionTypes.Snappy] = require("kafkajs-snappy");
+
+const CODECS = {
+  none: CompressionTypes.None,
+  gzip: CompressionTypes.GZIP,
+  snappy: CompressionTypes.Snappy,
+};
+const SESSION_MS = 10_000;
+
+const decoded = (text) => (text === null ? null : Buffer.from(text, "base64"));
+const encoded = (data) => (data === null || data === undefined ? null : Buffer.from(data).toString("base64"));
+
+// Pairs as the object that KafkaJS takes: a name that comes twice has an array of values.
+function headersOf(pairs) {
+  const headers = {};
+  for (const [name, text] of pairs) {
+    const value = decoded(text) ?? "";
+    headers[name] = name in headers ? [headers[name], value].flat() : value;
+  }
+  return headers;
+}
+
+function pairsOf(headers) {
+  return Object.entries(headers ?? {}).flatMap(([name, values]) =>
+    [values].flat().map((value) => [name, encoded(value)]),
+  );
+}
+
+async function produce(kafka, { topic, codec }) {
+  const messages = [];
+  for await (const line of readline.createInterface({ input: process.stdin })) {
+    const record = JSON.parse(line);
+    messages.push({
+      key: decoded(record.key),
+      value: decoded(record.value),
+      headers: headersOf(record.headers),
+      timestamp: String(record.timestamp),
+    });
+  }
+  const producer = kafka.producer({ idempotent: true });
+  await producer.connect();
+  await producer.send({ topic, messages, compression: CODECS[codec] });
+  await producer.disconnect();
+}
+
+async function consume(kafka, { topics, group, count }) {
+  const consumer = kafka.consumer({ groupId: group, sessionTimeout: SESSION_MS });
+  let left = count === undefined ? Infinity : Number(count);
+  let done;
+  const finished = new Promise((resolve, reject) => {
+    done = resolve;
+    consumer.on(consumer.events.CRASH, ({ payload }) => {
+      if (!payload.restart) reject(payload.error);
+    });
+  });
+  if (count === undefined) process.stdin.on("end", done).resume();
+  await consumer.connect();
+  await consumer.subscribe({ topics: topics.split(","), fromBeginning: true });
+  await consumer.run({
+    autoCommit: true,
+    eachBatch: async ({ batch, resolveOffset, commitOffsetsIfNecessary, heartbeat }) => {
+      for (const message of batch.messages) {
+        const record = {
+          topic: batch.topic,
+          partition: batch.partition,
+          offset: Number(message.offset),
+          key: encoded(message.key),
+          value: encoded(message.value),
+          headers: pairsOf(message.headers),
+          timestamp: Number(message.timestamp),
+        };
+        process.stdout.write(JSON.stringify(record) + "\n");
+        resolveOffset(message.offset);
+        left -= 1;
+      }
+      await heartbeat();
+      await commitOffsetsIfNecessary();
+      if (left <= 0) done();
+    },
+  });
+  await finished;
+  await consumer.disconnect();
+}
+
+async function main() {
+  const names = ["server", "topic", "codec", "topics", "group", "protocol", "count"];
+  const options = Object.fromEntries(names.map((name) => [name, { type: "string" }]));
+  const { values, positionals } = parseArgs({ options, allowPositionals: true });
+  const kafka = new Kafka({ brokers: [values.server], logLevel: logLevel.ERROR });
+  await (positionals[0] === "produce" ? produce(kafka, values) : consume(kafka, values));
+}
+
+main().then(
+  // What was printed may still be on its way.
+  () => process.stdout.write("", () => process.exit(0)),
+  (error) => {
+    console.error(error);
+    process.exit(1);
+  },
+);
