@@ -43,8 +43,11 @@ impl KafkaJars {
     pub fn install() -> Result<Self> {
         let repository = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/.."));
         let cache = fs::canonicalize(repository)?.join("target/interop/kafka-4.3.1");
-        let script = repository.join("tests/interop/kafka_tools/install.sh");
-        let output = Command::new(script).arg(&cache).output()?;
+        let tools = repository.join("tests/interop/kafka_tools");
+        let output = Command::new(tools.join("install.sh"))
+            .args([&cache, &tools.join("pom.xml")])
+            .arg("4.3.1")
+            .output()?;
         let errors = String::from_utf8_lossy(&output.stderr);
         ensure!(output.status.success(), "Kafka's jars: {errors}");
         Ok(Self {

@@ -5,6 +5,8 @@
 
 use std::{fmt, io};
 
+use crate::output::plain;
+
 /// How a command that did not fail ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Outcome {
@@ -70,24 +72,16 @@ impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Refused { error, hint } => {
-                write!(f, "error: {}\nhint: {}", one_line(error), one_line(hint))
+                write!(
+                    f,
+                    "error: {}\nhint: {}",
+                    plain(error, |_| true),
+                    plain(hint, |_| true)
+                )
             }
             Self::BrokenPipe => f.write_str("error: broken pipe\nhint: none"),
         }
     }
-}
-
-/// Names may come from a terminal or a file: no control character leaves in an error.
-fn one_line(text: &str) -> String {
-    let mut line = String::with_capacity(text.len());
-    for letter in text.chars() {
-        if letter.is_control() {
-            line.extend(letter.escape_default());
-        } else {
-            line.push(letter);
-        }
-    }
-    line
 }
 
 impl From<io::Error> for Failure {

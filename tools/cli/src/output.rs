@@ -22,23 +22,44 @@ pub(crate) fn talk(line: &str) {
     let _ = writeln!(io::stderr(), "{line}");
 }
 
-/// Writes a line of data.
+/// Writes lines of data, in which names that somebody else chose are no more than text.
 pub(crate) fn line(line: &str) -> Result<()> {
+    write_line(&plain(line, |letter| letter != '\n'))
+}
+
+fn write_line(line: &str) -> Result<()> {
     Ok(writeln!(io::stdout(), "{line}")?)
+}
+
+/// What would move the cursor, change colours or turn the direction of text is written as an escape:
+/// control characters (where `is_escaped` says so), and those of Unicode's bidirectional formatting.
+pub(crate) fn plain(text: &str, is_escaped: fn(char) -> bool) -> String {
+    let mut plain = String::with_capacity(text.len());
+    for letter in text.chars() {
+        let turns = matches!(letter, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+        if turns || (letter.is_control() && is_escaped(letter)) {
+            plain.extend(letter.escape_default());
+        } else {
+            plain.push(letter);
+        }
+    }
+    plain
 }
 
 /// Writes data as indented JSON.
 pub(crate) fn json(data: &impl Serialize) -> Result<()> {
     let text = serde_json::to_string_pretty(data).expect("our own structs have a JSON form");
-    line(&text)
+    write_line(&text)
 }
 
 /// Writes rows under a header. Columns named in `numbers` (0-based) are aligned to the right.
 pub(crate) fn table(header: &[&str], numbers: &[usize], rows: Vec<Vec<String>>) -> Result<()> {
-    line(&table_text(header, numbers, rows))
+    write_line(&table_text(header, numbers, rows))
 }
 
 fn table_text(header: &[&str], numbers: &[usize], rows: Vec<Vec<String>>) -> String {
+    let cells = |row: Vec<String>| row.into_iter().map(|cell| plain(&cell, |_| true));
+    let rows = rows.into_iter().map(cells);
     let mut table = Table::new();
     table
         .load_preset(presets::NOTHING)
@@ -61,6 +82,13 @@ fn table_text(header: &[&str], numbers: &[usize], rows: Vec<Vec<String>>) -> Str
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn names_of_others_are_text_in_a_table() {
+        let hostile = "a\nb\u{1b}[2J\u{7}\u{202e}c".to_owned();
+        let text = table_text(&["GROUP"], &[], vec![vec![hostile]]);
+        assert_eq!(text, "GROUP\na\\nb\\u{1b}[2J\\u{7}\\u{202e}c");
+    }
 
     #[test]
     fn tables_have_aligned_columns_and_no_trailing_space() {

@@ -59,7 +59,10 @@ pub(crate) async fn run(options: &Options, session: &Session) -> Result<Outcome>
             format!("see what it has committed with: millstream offsets list {group}"),
         ));
     }
-    show(&doomed, options, session.output)?;
+    let is_for_people = session.output == OutputFormat::Table;
+    if is_for_people || options.dry_run {
+        show(&doomed, options, session.output)?;
+    }
     if options.dry_run {
         return Ok(Outcome::Positive);
     }
@@ -73,8 +76,10 @@ pub(crate) async fn run(options: &Options, session: &Session) -> Result<Outcome>
     refuse_failed("deleted", &places, results, |(topic, partition)| {
         format!("{topic}-{partition}")
     })?;
-    if session.output == OutputFormat::Table {
+    if is_for_people {
         output::line(&format!("deleted {count} of group {group}"))?;
+    } else {
+        show(&doomed, options, session.output)?;
     }
     Ok(Outcome::Positive)
 }

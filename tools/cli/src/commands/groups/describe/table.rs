@@ -24,7 +24,8 @@ pub(super) fn print(group: &GroupDescription, all_rebalances: bool) -> Result<()
     output::line(&lag(&group.partitions))?;
     if !group.members.is_empty() {
         output::line("")?;
-        let rows = group.members.iter().map(|member| member_row(member, group));
+        let members = group.members.iter();
+        let rows = members.flat_map(|member| member_rows(member, group));
         let header = ["MEMBER", "CLIENT", "HOST", "STATE", "EPOCH", "PARTITIONS"];
         output::table(&header, &[4], rows.collect())?;
     }
@@ -109,15 +110,19 @@ fn rebalance_row(rebalance: &Rebalance) -> Vec<String> {
     ]
 }
 
-fn member_row(member: &GroupMember, group: &GroupDescription) -> Vec<String> {
-    vec![
+/// A row, and further ones for what it holds where that is long.
+fn member_rows(member: &GroupMember, group: &GroupDescription) -> Vec<Vec<String>> {
+    let mut lines = broken(&assigned(&member.assigned), ASSIGNED_CHARS).into_iter();
+    let mut row = vec![
         members::name(member, &group.members).to_owned(),
         member.client_id.clone(),
         member.client_host.clone(),
         member.state.clone(),
         member.member_epoch.to_string(),
-        broken(&assigned(&member.assigned), ASSIGNED_CHARS),
-    ]
+    ];
+    row.extend(lines.next());
+    let further = lines.map(|line| [vec![String::new(); 5], vec![line]].concat());
+    [row].into_iter().chain(further).collect()
 }
 
 fn partition_row(partition: &GroupPartition, group: &GroupDescription) -> Vec<String> {
@@ -173,7 +178,7 @@ fn assigned(places: &[(String, i32)]) -> String {
 }
 
 /// Breaks a text between its words, so that lines have at most `chars` where words are no longer.
-fn broken(text: &str, chars: usize) -> String {
+fn broken(text: &str, chars: usize) -> Vec<String> {
     let mut lines: Vec<String> = Vec::new();
     for word in text.split(' ') {
         match lines.last_mut() {
@@ -184,7 +189,7 @@ fn broken(text: &str, chars: usize) -> String {
             _ => lines.push(word.to_owned()),
         }
     }
-    lines.join("\n")
+    lines
 }
 
 #[cfg(test)]
@@ -203,7 +208,7 @@ mod tests {
         let two = [of("flights", &[0, 1, 2, 5]), of("weather", &[0])].concat();
         assert_eq!(assigned(&two), "flights 0-2, 5; weather 0");
         let even = assigned(&of("flights", &[0, 2, 4, 6, 8, 10]));
-        assert_eq!(broken(&even, 15), "flights 0, 2,\n4, 6, 8, 10");
-        assert_eq!(broken("a-very-long-name 0", 10), "a-very-long-name\n0");
+        assert_eq!(broken(&even, 15), ["flights 0, 2,", "4, 6, 8, 10"]);
+        assert_eq!(broken("a-very-long-name 0", 10), ["a-very-long-name", "0"]);
     }
 }

@@ -62,7 +62,10 @@ pub(crate) struct Options {
 /// Shows the plan, then carries it out.
 pub(crate) async fn run(options: &Options, session: &Session) -> Result<Outcome> {
     let moves = plan(options, session).await?;
-    show(&moves, options, session.output)?;
+    let is_for_people = session.output == OutputFormat::Table;
+    if is_for_people || options.dry_run {
+        show(&moves, options, session.output)?;
+    }
     if options.dry_run {
         return Ok(Outcome::Positive);
     }
@@ -78,8 +81,10 @@ pub(crate) async fn run(options: &Options, session: &Session) -> Result<Outcome>
         .commit_group_offsets(group, &commits)
         .await?;
     refuse_failed("reset", &moves, results, Move::place)?;
-    if session.output == OutputFormat::Table {
+    if is_for_people {
         output::line(&format!("reset {count} of group {group}"))?;
+    } else {
+        show(&moves, options, session.output)?;
     }
     Ok(Outcome::Positive)
 }
