@@ -1,7 +1,8 @@
 //! The manifest against the segments' files, and what is missing by it.
 //!
-//! A sealed segment has an entry, both indexes, and the producer state at its end in both forms. After a
-//! clean stop the same holds for the active one, and the files of the partition as a whole are there.
+//! A sealed segment has both indexes. After a clean stop the active one has an entry and them, too, and the
+//! files of the partition as a whole are there, with the producer state at the log's end in both forms. The
+//! states at the ends of sealed segments may be missing: a start that seals what a kill left writes none.
 
 use millstream_proto::Offset;
 
@@ -28,7 +29,7 @@ impl PartitionCheck<'_> {
     /// Reports what the manifest and a clean stop say must be there.
     pub(super) fn report_missing_files(&mut self, segments: &[Offset]) {
         for entry in self.manifest.entries().to_vec() {
-            self.report_missing_of_segment(&entry, segments);
+            self.report_missing_segment(&entry, segments);
         }
         let Some(closed) = self.closed else { return };
         for base_offset in segments {
@@ -47,35 +48,21 @@ impl PartitionCheck<'_> {
         {
             self.report_unless_there(&[LOG_START]);
         }
-        self.report_missing_state(closed.log_end);
-    }
-
-    fn report_missing_of_segment(&mut self, entry: &ManifestEntry, segments: &[Offset]) {
-        let base_offset = entry.meta.base_offset;
-        let end_offset = entry.meta.end_offset();
-        if segments.binary_search(&base_offset).is_err() {
-            // Where the log starts behind it, retention removed it.
-            if end_offset > self.log_start {
-                let reason = format!("segment {base_offset} has no .log");
-                self.report.add_file(&self.dir.join(MANIFEST), reason);
-            }
-            return;
-        }
-        if entry.sealed && segments.binary_search(&end_offset).is_ok() {
-            self.report_missing_state(end_offset);
-        }
-    }
-
-    /// Producer state at an offset, in both forms.
-    fn report_missing_state(&mut self, offset: Offset) {
         for kind in [FileKind::Snapshot, FileKind::Producers] {
-            self.report_unless_listed(kind, offset);
+            if !self.files.contains(&(kind, closed.log_end)) {
+                self.report
+                    .add_missing(&kind.path(self.dir, closed.log_end));
+            }
         }
     }
 
-    fn report_unless_listed(&mut self, kind: FileKind, offset: Offset) {
-        if !self.files.contains(&(kind, offset)) {
-            self.report.add_missing(&kind.path(self.dir, offset));
+    fn report_missing_segment(&mut self, entry: &ManifestEntry, segments: &[Offset]) {
+        let base_offset = entry.meta.base_offset;
+        // Where the log starts behind it, retention removed it.
+        let is_readable = entry.meta.end_offset() > self.log_start;
+        if is_readable && segments.binary_search(&base_offset).is_err() {
+            let reason = format!("segment {base_offset} has no .log");
+            self.report.add_file(&self.dir.join(MANIFEST), reason);
         }
     }
 
