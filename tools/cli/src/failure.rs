@@ -5,7 +5,7 @@
 
 use std::{fmt, io};
 
-use crate::output::plain;
+use crate::output::escaped;
 
 /// How a command that did not fail ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -75,8 +75,8 @@ impl fmt::Display for Failure {
                 write!(
                     f,
                     "error: {}\nhint: {}",
-                    plain(error, |_| true),
-                    plain(hint, |_| true)
+                    escaped(error, |_| true),
+                    escaped(hint, |_| true)
                 )
             }
             Self::BrokenPipe => f.write_str("error: broken pipe\nhint: none"),

@@ -24,7 +24,7 @@ pub(crate) fn talk(line: &str) {
 
 /// Writes lines of data, in which names that somebody else chose are no more than text.
 pub(crate) fn line(line: &str) -> Result<()> {
-    write_line(&plain(line, |letter| letter != '\n'))
+    write_line(&escaped(line, |letter| letter != '\n'))
 }
 
 fn write_line(line: &str) -> Result<()> {
@@ -33,17 +33,17 @@ fn write_line(line: &str) -> Result<()> {
 
 /// What would move the cursor, change colours or turn the direction of text is written as an escape:
 /// control characters (where `is_escaped` says so), and those of Unicode's bidirectional formatting.
-pub(crate) fn plain(text: &str, is_escaped: fn(char) -> bool) -> String {
-    let mut plain = String::with_capacity(text.len());
+pub(crate) fn escaped(text: &str, is_escaped: fn(char) -> bool) -> String {
+    let mut escaped = String::with_capacity(text.len());
     for letter in text.chars() {
         let turns = matches!(letter, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
         if turns || (letter.is_control() && is_escaped(letter)) {
-            plain.extend(letter.escape_default());
+            escaped.extend(letter.escape_default());
         } else {
-            plain.push(letter);
+            escaped.push(letter);
         }
     }
-    plain
+    escaped
 }
 
 /// Writes data as indented JSON.
@@ -58,7 +58,7 @@ pub(crate) fn table(header: &[&str], numbers: &[usize], rows: Vec<Vec<String>>) 
 }
 
 fn table_text(header: &[&str], numbers: &[usize], rows: Vec<Vec<String>>) -> String {
-    let cells = |row: Vec<String>| row.into_iter().map(|cell| plain(&cell, |_| true));
+    let cells = |row: Vec<String>| row.into_iter().map(|cell| escaped(&cell, |_| true));
     let rows = rows.into_iter().map(cells);
     let mut table = Table::new();
     table

@@ -153,8 +153,7 @@ mod tests {
 
     /// All of them, whichever protocol can bring them about. `hint` fails to compile without one of a new
     /// kind; add it here, too.
-    #[test]
-    fn every_refusal_of_a_group_says_what_to_do() {
+    fn every_refusal() -> Vec<Refusal> {
         let group_id: Arc<str> = "readers\n".into();
         let member_id: Arc<str> = "reader-1".into();
         let instance_id = || "rack-7".to_owned();
@@ -254,7 +253,12 @@ mod tests {
             },
             Refusal::OffsetMetadata { found, max },
         ];
-        let errors = invalid.chain(others);
+        invalid.chain(others).collect()
+    }
+
+    #[test]
+    fn every_refusal_of_a_group_says_what_to_do() {
+        let errors = every_refusal().into_iter();
         insta::assert_snapshot!(told(errors.map(|refusal| ServiceError::group(&refusal))));
     }
 
