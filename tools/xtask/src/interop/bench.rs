@@ -76,7 +76,10 @@ impl<'a> Bench<'a> {
         work: impl FnOnce(&Self) -> Result<()>,
     ) {
         let start = Instant::now();
-        let red = work(self).err().map(|error| format!("{error:#}"));
+        let red = work(self).err().map(|error| {
+            let why = format!("{error:#}");
+            self.installation.without_root(&why)
+        });
         println!(
             "{:<10} {:<9} {row:<32} {column:<24} {:>6.1} s  {}",
             format!("{:?}", self.broker.kind),

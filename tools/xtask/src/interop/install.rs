@@ -22,6 +22,7 @@ const JAVA_BROKER_OPTIONS: &[&str] = &["-Xmx1g", "-Xms1g", "-XX:+UseG1GC"];
 
 /// Where the clients are.
 pub(crate) struct Installation {
+    root: String,
     sources: PathBuf,
     target: PathBuf,
 }
@@ -30,6 +31,7 @@ impl Installation {
     /// The place for `root`'s clients; nothing is installed yet.
     pub(crate) fn new(root: &Path) -> Self {
         Self {
+            root: format!("{}/", root.display()),
             sources: root.join("tests/interop"),
             target: root.join("target/interop"),
         }
@@ -57,6 +59,11 @@ impl Installation {
     /// The clients' own programs.
     pub(crate) fn sources(&self) -> &Path {
         &self.sources
+    }
+
+    /// A reason without the place of this repository, which is another on each machine.
+    pub(crate) fn without_root(&self, why: &str) -> String {
+        why.replace(&self.root, "")
     }
 
     /// Scratch space of runs.

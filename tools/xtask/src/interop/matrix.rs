@@ -131,13 +131,8 @@ impl Matrix {
         })
     }
 
-    /// All tables in Markdown, and below each why cells are red.
-    pub(crate) fn markdown(&self) -> String {
-        let tables = Table::ALL.iter().map(|table| self.table(*table));
-        tables.collect::<Vec<_>>().concat()
-    }
-
-    fn table(&self, table: Table) -> String {
+    /// A table in Markdown, and below it why cells are red.
+    pub(crate) fn table(&self, table: Table) -> String {
         let places: Vec<_> = self
             .order
             .iter()
@@ -145,9 +140,6 @@ impl Matrix {
             .collect();
         let rows = distinct(places.iter().map(|place| &*place.row));
         let columns = distinct(places.iter().map(|place| &*place.column));
-        if rows.is_empty() {
-            return String::new();
-        }
         let mut text = format!("\n### {}\n\n{}\n\n", title(table), table.asserts());
         let rule = "---|".repeat(columns.len() + 1);
         // Writing to a string does not fail.
@@ -166,7 +158,7 @@ impl Matrix {
         if !notes.is_empty() {
             let _ = write!(text, "\n{}", notes.concat());
         }
-        text
+        text + "\n"
     }
 
     fn cell(&self, place: &Place, notes: &mut Vec<String>) -> String {
@@ -246,7 +238,7 @@ mod tests {
         assert_eq!(faults[0].0.row, "ours red");
         assert_eq!(faults[0].1, "a reason");
         assert_eq!(matrix.counts(), (2, 2));
-        let text = matrix.markdown();
+        let text = matrix.table(Table::Produce);
         assert!(text.contains("| both green | ok |"), "{text}");
         assert!(text.contains("| ours red | **red** |"), "{text}");
         assert!(

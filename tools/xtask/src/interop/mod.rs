@@ -35,12 +35,9 @@ use install::Installation;
 use matrix::{Matrix, Table};
 use selection::Selection;
 
-const PART: Part<'static> = Part {
-    document: "docs/kafka-compatibility.md",
-    command: "interop",
-};
+const DOCUMENT: &str = "docs/kafka-compatibility.md";
 
-/// Options of the run. With one that narrows it the document is left as it is.
+/// Options of the run. Tables that all clients ran, on both brokers, are written into the document.
 #[derive(Args)]
 pub(crate) struct Options {
     /// Run these tables only: produce, consume, groups, migration, tools, streams, connect
@@ -66,9 +63,9 @@ impl Options {
         Ok(Selection::of(tables, &self.clients, !self.without_kafka))
     }
 
-    fn is_whole(&self) -> bool {
-        let is_narrowed = self.without_kafka || self.short;
-        self.tables.is_empty() && self.clients.is_empty() && !is_narrowed
+    /// Whether its tables have every client and both brokers.
+    fn fills_tables(&self) -> bool {
+        self.clients.is_empty() && !self.without_kafka && !self.short
     }
 }
 
@@ -78,11 +75,19 @@ impl Options {
 /// When something cannot be installed or started, or a cell is red on Millstream only.
 pub(crate) fn run(root: &Path, options: &Options) -> Result<()> {
     let start = Instant::now();
-    let matrix = run_selection(root, &options.selection()?, &daemon(root)?)?;
-    let text = matrix.markdown();
-    println!("{text}");
-    if options.is_whole() {
-        PART.write(root, &text)?;
+    let selection = options.selection()?;
+    let matrix = run_selection(root, &selection, &daemon(root)?)?;
+    for table in &selection.tables {
+        let text = matrix.table(*table);
+        println!("{text}");
+        if options.fills_tables() {
+            let command = &format!("interop --tables {}", table.name());
+            let part = Part {
+                document: DOCUMENT,
+                command,
+            };
+            part.write(root, &text)?;
+        }
     }
     let (green, red) = matrix.counts();
     println!(

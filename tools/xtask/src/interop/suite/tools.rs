@@ -55,6 +55,11 @@ const GROUPS: Tool = Tool {
     ..tool("kafka-groups", "org.apache.kafka.tools.GroupsCommand")
 };
 const CONFIGS: Tool = tool("kafka-configs", "kafka.admin.ConfigCommand");
+/// Kafka 3's tool knows no configuration of groups.
+const CONFIGS_OF_GROUPS: Tool = Tool {
+    class_3: None,
+    ..CONFIGS
+};
 const OFFSETS: Tool = tool("kafka-get-offsets", "org.apache.kafka.tools.GetOffsetShell");
 const DELETE_RECORDS: Tool = tool(
     "kafka-delete-records",
@@ -275,7 +280,7 @@ const CALLS: &[Call] = &[
         &["Completed updating config for topic {topic}."],
     ),
     call(
-        &CONFIGS,
+        &CONFIGS_OF_GROUPS,
         "--describe a group",
         &[
             "--describe",
