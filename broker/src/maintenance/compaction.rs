@@ -154,7 +154,7 @@ impl Compactor {
         while !shutdown.has_begun() {
             self.round(shutdown);
             // Until the next round is due, or the shutdown begins.
-            let _ = handle.block_on(timeout(self.check_interval, shutdown.begun()));
+            let _ = handle.block_on(async { timeout(self.check_interval, shutdown.begun()).await });
         }
     }
 

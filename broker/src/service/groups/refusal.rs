@@ -151,23 +151,15 @@ mod tests {
         insta::assert_snapshot!(told(errors));
     }
 
-    /// All of them, whichever protocol can bring them about. `hint` fails to compile without one of a new
-    /// kind; add it here, too.
-    fn every_refusal() -> Vec<Refusal> {
-        let group_id: Arc<str> = "readers\n".into();
-        let member_id: Arc<str> = "reader-1".into();
-        let instance_id = || "rack-7".to_owned();
-        let members = || "reader-1, reader-2".to_owned();
+    /// Of requests for what they hold, and for what there is of groups.
+    fn refused_requests() -> Vec<Refusal> {
+        let group = |refusal: fn(Arc<str>) -> Refusal| refusal("readers\n".into());
         let (found, max) = (70_000, 65_536);
-        let invalid = [
-            "instance id is empty",
-            "no member id was chosen",
-            "member id is empty",
-            "committed offset is negative",
-        ];
-        let invalid = invalid.into_iter().map(Refusal::Invalid);
-        let group = |refusal: fn(Arc<str>) -> Refusal| refusal(group_id.clone());
-        let others = [
+        vec![
+            Refusal::Invalid("instance id is empty"),
+            Refusal::Invalid("no member id was chosen"),
+            Refusal::Invalid("member id is empty"),
+            Refusal::Invalid("committed offset is negative"),
             Refusal::TooLong {
                 what: "client id",
                 found,
@@ -176,10 +168,7 @@ mod tests {
             Refusal::GroupId { found, max },
             Refusal::TooManyTopics { found, max },
             Refusal::TooManyGroups { max },
-            Refusal::TooManyMembers {
-                group_id: group_id.clone(),
-                max,
-            },
+            group(|group_id| Refusal::TooManyMembers { group_id, max: 9 }),
             Refusal::Assignor,
             group(|group_id| Refusal::GroupNotFound { group_id }),
             group(|group_id| Refusal::ClassicGroup { group_id }),
@@ -190,75 +179,81 @@ mod tests {
                 min: 6_000,
                 max: 1_800_000,
             },
-            Refusal::IllegalGeneration {
-                member_id: member_id.clone(),
+            group(|group_id| Refusal::RebalanceInProgress { group_id }),
+            group(|group_id| Refusal::GroupTooLarge {
+                group_id,
+                found: 70_000,
+                max: 65_536,
+            }),
+            group(|group_id| Refusal::HasMembers {
+                group_id,
+                members: "reader-1, reader-2".to_owned(),
+            }),
+            group(|group_id| Refusal::NonEmpty {
+                group_id,
+                members: "reader-1, reader-2".to_owned(),
+            }),
+            group(|group_id| Refusal::Subscribed {
+                group_id,
+                topic: "flights".into(),
+            }),
+            Refusal::OffsetMetadata { found, max },
+        ]
+    }
+
+    /// Of members for what they are.
+    fn refused_members() -> Vec<Refusal> {
+        let group_id: Arc<str> = "readers".into();
+        let member = |refusal: fn(Arc<str>) -> Refusal| refusal("reader-1".into());
+        let instance_id = || "rack-7".to_owned();
+        vec![
+            member(|member_id| Refusal::IllegalGeneration {
+                member_id,
                 found: 3,
                 expected: 4,
-            },
-            group(|group_id| Refusal::RebalanceInProgress { group_id }),
-            Refusal::Superseded {
-                member_id: member_id.clone(),
-            },
-            Refusal::GroupTooLarge {
-                group_id: group_id.clone(),
-                found,
-                max,
-            },
+            }),
+            member(|member_id| Refusal::Superseded { member_id }),
             Refusal::UnknownMember {
                 group_id: group_id.clone(),
-                member_id: member_id.clone(),
+                member_id: "reader-1".into(),
             },
-            Refusal::HasMembers {
-                group_id: group_id.clone(),
-                members: members(),
-            },
-            Refusal::NonEmpty {
-                group_id: group_id.clone(),
-                members: members(),
-            },
-            Refusal::Subscribed {
-                group_id: group_id.clone(),
-                topic: "flights".into(),
-            },
-            Refusal::FencedEpoch {
-                member_id: member_id.clone(),
+            member(|member_id| Refusal::FencedEpoch {
+                member_id,
                 found: 3,
                 expected: 4,
-            },
-            Refusal::Fenced {
-                member_id: member_id.clone(),
+            }),
+            member(|member_id| Refusal::Fenced {
+                member_id,
                 reason: "session timed out",
-            },
-            Refusal::StreamReplaced {
-                member_id: member_id.clone(),
-            },
-            Refusal::StaleEpoch {
-                member_id: member_id.clone(),
+            }),
+            member(|member_id| Refusal::StreamReplaced { member_id }),
+            member(|member_id| Refusal::StaleEpoch {
+                member_id,
                 found: 3,
                 expected: 4,
-            },
-            Refusal::NotHeld {
-                member_id: member_id.clone(),
+            }),
+            member(|member_id| Refusal::NotHeld {
+                member_id,
                 owner: "reader-2".into(),
-            },
+            }),
             Refusal::FencedInstance {
                 group_id: group_id.clone(),
                 instance_id: instance_id(),
-                member_id: member_id.clone(),
+                member_id: "reader-1".into(),
             },
             Refusal::UnreleasedInstance {
                 group_id,
                 instance_id: instance_id(),
-                member_id,
+                member_id: "reader-1".into(),
             },
-            Refusal::OffsetMetadata { found, max },
-        ];
-        invalid.chain(others).collect()
+        ]
     }
 
+    /// Whichever protocol can bring them about. `hint` fails to compile without one of a new kind; add it
+    /// here, too.
     #[test]
     fn every_refusal_of_a_group_says_what_to_do() {
-        let errors = every_refusal().into_iter();
+        let errors = refused_requests().into_iter().chain(refused_members());
         insta::assert_snapshot!(told(errors.map(|refusal| ServiceError::group(&refusal))));
     }
 
