@@ -211,7 +211,7 @@ sections! {
         /// Memory for the keys of one compaction pass; what does not fit waits for the next pass.
         compaction_map_bytes: ByteSize = ByteSize::mib(64);
         /// Bytes that compaction reads and writes per second; 0B for as many as it can.
-        compaction_bytes_per_second: ByteSize = ByteSize::mib(128);
+        compaction_bytes_per_second: ByteSize = ByteSize::mib(48);
         /// How far the recovery point may trail what is flushed, in time.
         recovery_point_interval: Duration = Duration::from_secs(1);
         /// How far the recovery point may trail what is flushed, in bytes.

@@ -288,7 +288,7 @@ async fn a_steady_producer_hardly_notices_a_pass_of_bounded_memory() -> Result<(
     let log_before = log_bytes(&dir)?;
     let steady = Steady::start(&client, updates)?;
     // Warm, then as long without compaction as a pass takes at its default rate.
-    let pass_estimate = Duration::from_secs(2 * bytes / (128 << 20))
+    let pass_estimate = Duration::from_secs(2 * bytes / (48 << 20))
         .clamp(Duration::from_secs(5), Duration::from_secs(60));
     steady.go_on_for(WARM).await?;
     let calm_from = Instant::now();
