@@ -19,8 +19,8 @@ const BLOCKING_KEEP_ALIVE: Duration = Duration::from_secs(5);
 /// Threads that wait for the disk on behalf of admin calls at most.
 const CONTROL_BLOCKING_THREADS_MAX: usize = 8;
 
-/// Niceness of a thread in the background: a tenth of a processor that others want too, so that it
-/// gets on, and it never keeps one that wakes up waiting.
+/// Niceness of a thread in the background: it gets about a tenth of a processor that others want too, so
+/// that it gets on.
 const BACKGROUND_NICENESS: i32 = 10;
 
 /// Builds the runtime of produce and fetch.

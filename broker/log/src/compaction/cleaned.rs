@@ -20,8 +20,8 @@ use crate::{
     segment_meta::SegmentMeta,
 };
 
-/// Bytes collected before they are written and the disk begins with them: what waits for it at once stays
-/// small, so that the flushes of producers do not queue behind it for more than about a millisecond.
+/// Bytes collected before they are written and the disk begins with them: what the flushes of producers
+/// queue behind stays small.
 const BUFFER_BYTES: usize = 256 << 10;
 
 /// Kinds of files that a swap replaces.

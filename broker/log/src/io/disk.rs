@@ -179,7 +179,7 @@ impl LogFile for DiskFile {
     }
 
     /// Linux begins to write dirty pages that are given up, and keeps those that it has yet to write
-    /// (`mm/fadvise.c`). Unlike `fdatasync` it leaves the journal of the file system alone.
+    /// (`mm/fadvise.c`). Unlike `fdatasync` it waits for no commit of the file system's journal.
     fn begin_write_back(&self, position: u64, length: u64) {
         let _ = rustix::fs::fadvise(
             &self.file,
