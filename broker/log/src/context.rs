@@ -5,6 +5,7 @@
 //!     │                         ask for flushes, finish sealed segments, write recovery points,
 //!     │                         look whether a full disk has room again, remove deleted directories
 //!     └─> flusher (fsync topics): threads that flush in parallel
+//!   removed segments, once nobody reads them ──> reclaimer: frees their blocks little by little
 //! ```
 //! With `flush_threads_max` 0 there are no threads at all: the owner calls `flush` and
 //! [`DataDirectory::checkpoint`] itself, which makes tests deterministic.
@@ -30,6 +31,7 @@ use crate::{
     io::{LogIo, OpenMode},
     metrics::{Counters, LogFigures},
     partition::{ClosedLog, PartitionLog},
+    reclaim::Reclaimer,
     recovery::Boot,
     recovery_point::{BootId, RecoveryPoint, RecoveryPoints},
     reserve::{self, DiskReserve},
@@ -52,6 +54,7 @@ pub struct DataDirectory {
     pub(crate) unflushed_bytes: AtomicU64,
     pub(crate) flusher: Arc<Flusher>,
     pub(crate) background: Arc<Background>,
+    pub(crate) reclaimer: Arc<Reclaimer>,
     /// One compaction at a time: each has a map of keys, and the disk to itself.
     compaction_turn: Mutex<()>,
     reserve: DiskReserve,
@@ -106,6 +109,7 @@ impl DataDirectory {
             unflushed_bytes: AtomicU64::new(0),
             flusher: Flusher::new(limits.flush_threads_max),
             background: Arc::new(Background::new(&limits)),
+            reclaimer: Arc::default(),
             compaction_turn: Mutex::default(),
             reserve,
             points: Mutex::new(Points {
@@ -122,10 +126,10 @@ impl DataDirectory {
         });
         directory.open_segments.serve(&directory);
         if directory.limits.flush_threads_max > 0 {
-            directory
-                .background
-                .start(&directory)
-                .map_err(|error| StorageError::io("start the thread of", path, error))?;
+            let background = directory.background.start(&directory);
+            background
+                .and_then(|()| directory.reclaimer.start(&directory))
+                .map_err(|error| StorageError::io("start a thread of", path, error))?;
             directory.remove_deleted_later()?;
             if directory.wants_probe() {
                 directory.background.wake();
@@ -361,6 +365,7 @@ impl DataDirectory {
     pub fn stop(&self) {
         self.flusher.stop();
         self.background.stop();
+        self.reclaimer.stop();
     }
 
     /// Ends the background threads and writes the clean-shutdown marker for the partitions that

@@ -43,6 +43,7 @@ pub mod partition;
 
 mod background;
 mod flusher;
+mod reclaim;
 mod replaced;
 mod reserve;
 mod resources;
@@ -59,7 +60,8 @@ pub use context::DataDirectory;
 pub use error::{AppendError, Offline, ReadError, StorageError};
 pub use index::AbortedTransaction;
 pub use partition::{
-    AppendContext, Appended, ClosedLog, EpochEnd, LoadedBatches, LogObserver, LogState, Origin,
-    PartitionLog, Positions, ReadBatches, ReadRequest, Slice, StoredRange, TimestampOffset,
+    AppendContext, Appended, CheckedBatches, CheckedSlice, ClosedLog, EpochEnd, FileRange,
+    LogObserver, LogState, Origin, PartitionLog, Positions, ReadBatches, ReadRequest, Slice,
+    StoredRange, TimestampOffset,
 };
 pub use reserve::RESERVE_FILE;

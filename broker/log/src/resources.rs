@@ -12,7 +12,7 @@ use std::{
     },
 };
 
-use crate::{context::DataDirectory, segment::Segment};
+use crate::{context::DataDirectory, io::LogFile, segment::Segment};
 
 /// Counts and bounds the handles of all segments of a data directory.
 #[derive(Debug)]
@@ -24,7 +24,7 @@ pub(crate) struct OpenSegments {
     /// Logical time of the last use, for the order of eviction.
     clock: AtomicU64,
     holders: Mutex<Vec<Weak<Segment>>>,
-    /// Whose dirty partitions are flushed when nothing else can be closed.
+    /// Whose dirty partitions are flushed when nothing else can be closed, and who frees blocks.
     directory: OnceLock<Weak<DataDirectory>>,
 }
 
@@ -66,7 +66,7 @@ impl OpenSegments {
         })
     }
 
-    /// Says whose dirty partitions may be flushed to make room.
+    /// Says whose segments they are.
     pub(crate) fn serve(&self, directory: &Arc<DataDirectory>) {
         // Set once, when the directory is opened.
         let _ = self.directory.set(Arc::downgrade(directory));
@@ -125,6 +125,13 @@ impl OpenSegments {
             self.unmap_least_recent(bytes);
         }
         None
+    }
+
+    /// Takes the file of a removed segment that nobody reads any more, to free its blocks.
+    pub(crate) fn reclaim(&self, file: Arc<dyn LogFile>) {
+        if let Some(directory) = self.directory.get().and_then(Weak::upgrade) {
+            directory.reclaimer.take(file);
+        }
     }
 
     /// Remembers that a segment holds a file or a map.

@@ -5,7 +5,7 @@
 //! given up when the directory's bounds ask for it; a segment with unflushed bytes keeps its file.
 
 use std::{
-    io,
+    io, mem,
     path::{Path, PathBuf},
     sync::{
         Arc, Mutex, MutexGuard, OnceLock, PoisonError,
@@ -64,6 +64,8 @@ struct Handles {
     abandoned: bool,
     /// What is open stays open: its names are about to go.
     pinned: bool,
+    /// Its names are gone, durably.
+    removed: bool,
 }
 
 impl Handles {
@@ -340,6 +342,14 @@ impl Segment {
             .ok_or_else(|| io::Error::other("transaction index is not loaded"))
     }
 
+    /// Runs `f` on the aborted transactions where they are in memory.
+    pub(crate) fn with_known_transactions<T>(
+        &self,
+        f: impl FnOnce(&TransactionIndex) -> T,
+    ) -> Option<T> {
+        self.handles().transactions.as_deref().map(f)
+    }
+
     /// Adds the last time entry and writes what is pending, when the segment is rolled or closed.
     pub(crate) fn seal_indexes(&self) -> io::Result<()> {
         let mut handles = self.handles();
@@ -403,7 +413,7 @@ impl Segment {
 
     /// Whether the index files were found not to fit the log since the last call.
     pub(crate) fn take_index_damaged(&self) -> bool {
-        std::mem::take(&mut self.handles().index_damaged)
+        mem::take(&mut self.handles().index_damaged)
     }
 
     /// Where to read published bytes up to `end` from.
@@ -484,6 +494,11 @@ impl Segment {
     /// with what [`Segment::pin`] opened.
     pub(crate) fn retire(&self) {
         self.handles().abandoned = true;
+    }
+
+    /// Its names are gone, durably: with the last reader the blocks of its file, if that is open, may go.
+    pub(crate) fn note_removed(&self) {
+        self.handles().removed = true;
     }
 
     /// A compacted segment, of which everything is open already.
@@ -571,6 +586,12 @@ impl Drop for Segment {
             && file.len().is_ok_and(|length| length > size_bytes)
         {
             let _ = file.set_len(size_bytes);
+        }
+        let handles = mem::take(&mut *self.handles());
+        if handles.removed
+            && let Some((file, _)) = handles.file
+        {
+            self.open_segments.reclaim(file);
         }
     }
 }

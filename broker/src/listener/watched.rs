@@ -3,13 +3,14 @@
 
 use std::{
     io,
+    os::fd::AsFd,
     pin::Pin,
     task::{Context, Poll, ready},
     time::Duration,
 };
 
 use tokio::{
-    io::{AsyncRead, AsyncWrite, ReadBuf},
+    io::{AsyncRead, AsyncWrite, Interest, ReadBuf},
     net::TcpStream,
     time::{Sleep, sleep},
 };
@@ -66,6 +67,38 @@ impl<P> Watched<P> {
         ready!(waiting.as_mut().poll(context));
         let reason = self.patience.reason;
         Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, reason)))
+    }
+}
+
+impl<P: Unpin> Watched<P> {
+    /// Writes bytes of a file, which the system copies nowhere on the way (`sendfile`). Waits for the disk
+    /// where they are not in the page cache. 0 where the file has none at the position.
+    pub(super) fn poll_send_file(
+        &mut self,
+        context: &mut Context<'_>,
+        file: &impl AsFd,
+        position: u64,
+        length: usize,
+    ) -> Poll<io::Result<usize>> {
+        let sent = loop {
+            match self.stream.poll_write_ready(context) {
+                Poll::Ready(Ok(())) => {}
+                Poll::Ready(Err(error)) => break Poll::Ready(Err(error)),
+                Poll::Pending => break Poll::Pending,
+            }
+            let sent = self.stream.try_io(Interest::WRITABLE, || {
+                let mut position = position;
+                let sent = rustix::fs::sendfile(&self.stream, file, Some(&mut position), length);
+                Ok(sent?)
+            });
+            match sent {
+                // It says so until the socket has room.
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                sent => break Poll::Ready(sent),
+            }
+        };
+        self.watch(sent, context)
     }
 }
 

@@ -2,8 +2,9 @@
 
 use std::sync::Arc;
 
-use bytes::{Bytes, BytesMut};
-use millstream_log::{ReadBatches, ReadRequest};
+use bytes::Bytes;
+use millstream_log::{AbortedTransaction, CheckedBatches, ReadBatches, ReadError, ReadRequest};
+pub use millstream_log::{CheckedSlice, FileRange};
 use millstream_proto::{LeaderEpoch, Offset, PartitionIndex, TopicId};
 
 use super::{RequestContext, ServiceError, Services, in_flight::InFlightBytes};
@@ -34,25 +35,55 @@ pub struct Aborted {
     pub first_offset: Offset,
 }
 
-/// Batches that were read.
+impl From<AbortedTransaction> for Aborted {
+    fn from(transaction: AbortedTransaction) -> Self {
+        Self {
+            producer_id: transaction.producer_id.0,
+            first_offset: transaction.first_offset,
+        }
+    }
+}
+
+/// Batches that were read, in slices of whole ones.
 #[derive(Debug, Clone)]
-pub struct Fetched {
-    /// Whole batches back to back; empty when nothing can be read now.
-    pub batches: Bytes,
+pub struct Fetched<S = Bytes> {
+    /// Back to back; none when nothing can be read now.
+    pub batches: Vec<S>,
+    /// Bytes of them in all.
+    pub size_bytes: usize,
     /// Where the partition stands.
     pub offsets: Offsets,
     /// Transactions aborted in their range, for read_committed.
     pub aborted: Vec<Aborted>,
 }
 
-impl Fetched {
+impl<S> Fetched<S> {
     /// Nothing was read.
     #[must_use]
     pub const fn nothing(offsets: Offsets) -> Self {
         Self {
-            batches: Bytes::new(),
+            batches: Vec::new(),
+            size_bytes: 0,
             offsets,
             aborted: Vec::new(),
+        }
+    }
+
+    /// Whether nothing was read.
+    #[must_use]
+    pub const fn is_empty(&self) -> bool {
+        self.batches.is_empty()
+    }
+}
+
+impl From<Fetched> for Fetched<CheckedSlice> {
+    fn from(fetched: Fetched) -> Self {
+        let batches = fetched.batches.into_iter();
+        Self {
+            batches: batches.map(CheckedSlice::Memory).collect(),
+            size_bytes: fetched.size_bytes,
+            offsets: fetched.offsets,
+            aborted: fetched.aborted,
         }
     }
 }
@@ -148,16 +179,26 @@ impl PartitionReader {
     }
 
     fn try_memory(&self, max_bytes: usize) -> Result<Option<(Fetched, Offset)>, PartitionError> {
-        if self.isolation == Isolation::ReadCommitted {
-            // The aborted transactions are on disk.
+        let request = self.request(max_bytes)?;
+        let Some(read) = self.replica.read_cached(&request)? else {
             return Ok(None);
-        }
-        let read = self.replica.read_cached(&self.request(max_bytes)?)?;
-        read.map(|read| fetched(&self.replica, read, self.position, self.isolation))
-            .transpose()
+        };
+        let (start, next) = (request.offset, read.next_offset);
+        let aborted = match self.isolation {
+            Isolation::ReadCommitted if next > start => {
+                let log = self.replica.log()?;
+                match log.aborted_transactions_cached(start, next) {
+                    Some(found) => found.into_iter().map(Aborted::from).collect(),
+                    None => return Ok(None),
+                }
+            }
+            _ => Vec::new(),
+        };
+        Ok(Some(fetched(&self.replica, read.load()?, aborted)))
     }
 
-    /// As [`PartitionReader::read_from_memory`], from the disk, on the blocking pool.
+    /// As [`PartitionReader::read_from_memory`], from the disk, on the blocking pool: copies of the
+    /// batches.
     ///
     /// # Errors
     /// Also damage, and what the disk says.
@@ -165,15 +206,42 @@ impl PartitionReader {
     /// # Cancel safety
     /// Safe: the position moves with the answer only.
     pub async fn read_from_disk(&mut self, max_bytes: usize) -> Result<Fetched, FetchRefusal> {
+        self.read_with(max_bytes, ReadBatches::load).await
+    }
+
+    /// As [`PartitionReader::read_from_disk`], but batches may stay in their files, for a socket that takes
+    /// them from there.
+    ///
+    /// # Errors
+    /// As [`PartitionReader::read_from_disk`].
+    ///
+    /// # Cancel safety
+    /// Safe: the position moves with the answer only.
+    pub async fn read_in_files(
+        &mut self,
+        max_bytes: usize,
+    ) -> Result<Fetched<CheckedSlice>, FetchRefusal> {
+        self.read_with(max_bytes, ReadBatches::check).await
+    }
+
+    async fn read_with<S: Send + 'static>(
+        &mut self,
+        max_bytes: usize,
+        check: fn(ReadBatches) -> Result<CheckedBatches<S>, ReadError>,
+    ) -> Result<Fetched<S>, FetchRefusal> {
         let held = self.in_flight.hold(max_bytes).await;
         let request = self.request(max_bytes);
         let request = request.map_err(|error| self.refusal(&error))?;
         let (replica, isolation) = (Arc::clone(&self.replica), self.isolation);
         let read = tokio::task::spawn_blocking(move || {
-            let read = replica.log()?.read(&request)?;
-            let fetched = fetched(&replica, read, request.offset, isolation);
+            let read = check(replica.log()?.read(&request)?)?;
+            let (start, next) = (request.offset, read.next_offset);
+            let aborted = match isolation {
+                Isolation::ReadCommitted if next > start => aborted_in(&replica, start, next)?,
+                _ => Vec::new(),
+            };
             drop(held);
-            fetched
+            Ok(fetched(&replica, read, aborted))
         });
         let read = read.await.unwrap_or(Err(PartitionError::Closed));
         let (fetched, next) = read.map_err(|error| self.refusal(&error))?;
@@ -181,8 +249,8 @@ impl PartitionReader {
         Ok(fetched)
     }
 
-    fn move_on(&mut self, fetched: &Fetched, next: Offset) {
-        let (records, bytes) = (span(self.position, next), fetched.batches.len());
+    fn move_on<S>(&mut self, fetched: &Fetched<S>, next: Offset) {
+        let (records, bytes) = (span(self.position, next), fetched.size_bytes);
         self.replica.traffic().fetched(records, bytes);
         self.traffic.fetched(records, bytes);
         self.position = next;
@@ -218,27 +286,19 @@ impl PartitionReader {
     }
 }
 
-/// Takes the bytes out of what was read; waits for the disk where they are not in memory.
-fn fetched(
+/// What was read, and the offset after it.
+fn fetched<S>(
     replica: &Replica,
-    read: ReadBatches,
-    start: Offset,
-    isolation: Isolation,
-) -> Result<(Fetched, Offset), PartitionError> {
-    let read = read.load()?;
-    let next = read.next_offset;
-    let offsets = replica.offsets_at(&read.positions);
-    let aborted = match isolation {
-        Isolation::ReadCommitted if next > start => aborted_in(replica, start, next)?,
-        _ => Vec::new(),
-    };
-    let batches = concatenate(read.batches);
+    read: CheckedBatches<S>,
+    aborted: Vec<Aborted>,
+) -> (Fetched<S>, Offset) {
     let fetched = Fetched {
-        batches,
-        offsets,
+        batches: read.slices,
+        size_bytes: read.size_bytes,
+        offsets: replica.offsets_at(&read.positions),
         aborted,
     };
-    Ok((fetched, next))
+    (fetched, read.next_offset)
 }
 
 fn aborted_in(
@@ -247,23 +307,5 @@ fn aborted_in(
     end: Offset,
 ) -> Result<Vec<Aborted>, PartitionError> {
     let found = replica.log()?.aborted_transactions(start, end)?;
-    let aborted = found.into_iter().map(|transaction| Aborted {
-        producer_id: transaction.producer_id.0,
-        first_offset: transaction.first_offset,
-    });
-    Ok(aborted.collect())
-}
-
-fn concatenate(mut slices: Vec<Bytes>) -> Bytes {
-    match slices.len() {
-        0 => Bytes::new(),
-        1 => slices.pop().unwrap_or_default(),
-        _ => {
-            let mut joined = BytesMut::with_capacity(slices.iter().map(Bytes::len).sum());
-            slices
-                .iter()
-                .for_each(|slice| joined.extend_from_slice(slice));
-            joined.freeze()
-        }
-    }
+    Ok(found.into_iter().map(Aborted::from).collect())
 }

@@ -24,7 +24,10 @@ use std::{
     io,
     mem::MaybeUninit,
     ops::Range,
-    os::unix::fs::FileExt,
+    os::{
+        fd::{AsFd, BorrowedFd},
+        unix::fs::FileExt,
+    },
     path::{Path, PathBuf},
     ptr,
     sync::{
@@ -58,6 +61,16 @@ enum Backing {
     File { mapping: Mmap, file: Arc<File> },
     /// Plain memory, for file systems that live there.
     Memory(Bytes),
+}
+
+/// An open file of the system, for calls that take one; cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Descriptor(Arc<File>);
+
+impl AsFd for Descriptor {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
 }
 
 /// A range of a map could not be read.
@@ -166,6 +179,16 @@ impl Map {
     #[must_use]
     pub fn path(&self) -> &Path {
         &self.inner.path
+    }
+
+    /// The file that is mapped, from which a socket can take bytes itself; `None` where the map is plain
+    /// memory.
+    #[must_use]
+    pub fn descriptor(&self) -> Option<Descriptor> {
+        match &self.inner.bytes {
+            Backing::File { file, .. } => Some(Descriptor(Arc::clone(file))),
+            Backing::Memory(_) => None,
+        }
     }
 
     /// Whether an earlier read faulted; every further read fails.

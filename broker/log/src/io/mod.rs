@@ -34,7 +34,7 @@ pub use fault::{Action, FaultIo, Injection, Operation, Rule, When};
 pub use from_env::from_env;
 #[cfg(any(test, feature = "test-hooks"))]
 pub use memory::MemoryIo;
-pub use mmap::{Map, MapFault};
+pub use mmap::{Descriptor, Map, MapFault};
 #[cfg(any(test, feature = "test-hooks"))]
 pub use recording::RecordingIo;
 #[cfg(any(test, feature = "test-hooks"))]

@@ -309,6 +309,28 @@ impl PartitionLog {
         Ok(aborted)
     }
 
+    /// As [`PartitionLog::aborted_transactions`], from memory only; never blocks. `None` where the disk is
+    /// needed.
+    #[must_use]
+    pub fn aborted_transactions_cached(
+        &self,
+        start: Offset,
+        end: Offset,
+    ) -> Option<Vec<AbortedTransaction>> {
+        let view = self.view();
+        let first = view.segment_index(start)?;
+        let mut aborted = Vec::new();
+        for segment in view.segments.iter().skip(first) {
+            let (found, complete) =
+                segment.with_known_transactions(|index| index.aborted_in(start, end))?;
+            aborted.extend(found);
+            if complete {
+                break;
+            }
+        }
+        Some(aborted)
+    }
+
     pub(super) fn transactions_failed(
         &self,
         segment: &Arc<Segment>,

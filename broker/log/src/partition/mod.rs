@@ -13,6 +13,7 @@
 //! After a clean shutdown a partition is opened on first use: until then it is only its positions.
 
 mod append;
+mod checked;
 mod checkpoint;
 mod close;
 mod compact;
@@ -35,9 +36,10 @@ mod testing;
 mod tests;
 
 pub use append::{AppendContext, Appended, Origin};
+pub use checked::{CheckedBatches, CheckedSlice, FileRange};
 pub use close::ClosedLog;
 pub use lookup::{EpochEnd, TimestampOffset};
-pub use read::{LoadedBatches, ReadBatches, ReadRequest, Slice, StoredRange};
+pub use read::{ReadBatches, ReadRequest, Slice, StoredRange};
 pub use view::Positions;
 
 use std::{

@@ -7,11 +7,10 @@ use std::{
 };
 
 use bytes::Bytes;
-use millstream_proto::{Offset, record::BatchIter};
+use millstream_proto::Offset;
 
 use crate::{
     error::{ReadError, StorageError},
-    io::Map,
     segment::{Segment, Source},
     walk::{self, Continuity, Walk},
 };
@@ -55,9 +54,11 @@ pub enum Slice {
 /// Contiguous whole batches in a segment's file. Keeps the segment's bytes from being cut.
 #[derive(Debug, Clone)]
 pub struct StoredRange {
-    segment: Arc<Segment>,
-    source: Source,
-    range: Range<u64>,
+    pub(super) segment: Arc<Segment>,
+    pub(super) source: Source,
+    pub(super) range: Range<u64>,
+    /// Where its first batch starts.
+    pub(super) base_offset: Offset,
 }
 
 impl StoredRange {
@@ -72,115 +73,12 @@ impl StoredRange {
     pub fn is_empty(&self) -> bool {
         self.range.is_empty()
     }
-
-    /// The map and the range in it, for a plaintext socket; `None` where the bytes are not mapped and
-    /// [`StoredRange::load`] is the way.
-    #[must_use]
-    pub fn mapped(&self) -> Option<(&Map, Range<u64>)> {
-        match &self.source {
-            Source::Map(map) => Some((map, self.range.clone())),
-            Source::File(_) => None,
-        }
-    }
-
-    /// Copies the bytes and checks the CRC of every batch. Waits for the disk when they are cold.
-    ///
-    /// # Errors
-    /// [`StorageError::Corrupt`] with the position of the first bad batch.
-    pub fn load(&self) -> Result<Bytes, StorageError> {
-        match self.load_valid()? {
-            (bytes, None) => Ok(bytes),
-            (_, Some(corrupt)) => Err(corrupt),
-        }
-    }
-
-    /// The valid batches at the start of the range, and what is wrong with the next one.
-    fn load_valid(&self) -> Result<(Bytes, Option<StorageError>), StorageError> {
-        let path = self.segment.log_path();
-        let bytes = walk::copy(&self.source, &path, &self.range).inspect_err(|_| {
-            // A map that faulted stays poisoned: the next read makes a new one.
-            self.segment.drop_map();
-        })?;
-        let mut batches = BatchIter::new(&bytes);
-        let mut valid = 0;
-        let reason = loop {
-            match batches.next() {
-                None => return Ok((bytes, None)),
-                Some(Err(error)) => break error.to_string(),
-                Some(Ok(batch)) => match batch.verify_crc() {
-                    Ok(()) => valid = batches.position(),
-                    Err(error) => break error.to_string(),
-                },
-            }
-        };
-        let corrupt = StorageError::Corrupt {
-            file: path,
-            position: self.range.start + u64::try_from(valid).unwrap_or(u64::MAX),
-            reason,
-        };
-        Ok((bytes.slice(..valid), Some(corrupt)))
-    }
-}
-
-/// Whole batches in memory, all of them checked.
-#[derive(Debug)]
-pub struct LoadedBatches {
-    /// In order of offset; each holds one batch or several back to back.
-    pub batches: Vec<Bytes>,
-    /// Sum of their lengths.
-    pub size_bytes: usize,
-    /// Offset after the last batch; the request's own when there is none.
-    pub next_offset: Offset,
-    /// Positions at the time of the read.
-    pub positions: Positions,
-}
-
-impl ReadBatches {
-    /// Copies everything out of the files and checks the CRC of every batch that does not come from
-    /// memory. Where a later batch is corrupt, those before it are returned, and `next_offset` is where
-    /// it starts. Waits for the disk when a range is cold.
-    ///
-    /// # Errors
-    /// The first batch is corrupt; a file that shrank underneath (only this read fails).
-    pub fn load(self) -> Result<LoadedBatches, ReadError> {
-        let mut loaded = LoadedBatches {
-            batches: Vec::with_capacity(self.slices.len()),
-            size_bytes: 0,
-            next_offset: self.next_offset,
-            positions: self.positions,
-        };
-        for slice in self.slices {
-            let (bytes, corrupt) = match slice {
-                Slice::Cached(bytes) => (bytes, None),
-                Slice::Stored(range) => range.load_valid()?,
-            };
-            if !bytes.is_empty() {
-                loaded.size_bytes += bytes.len();
-                loaded.batches.push(bytes);
-            }
-            if let Some(corrupt) = corrupt {
-                let Some(end) = loaded.end_of_last() else {
-                    return Err(corrupt.into());
-                };
-                loaded.next_offset = end;
-                break;
-            }
-        }
-        Ok(loaded)
-    }
-}
-
-impl LoadedBatches {
-    /// Offset after the last batch.
-    fn end_of_last(&self) -> Option<Offset> {
-        let last = BatchIter::new(self.batches.last()?).last()?.ok()?;
-        last.last_offset().checked_add(1)
-    }
 }
 
 impl PartitionLog {
     /// Reads from memory only; never blocks. `None` when the disk is needed: call
-    /// [`PartitionLog::read`] and [`ReadBatches::load`] where blocking is allowed.
+    /// [`PartitionLog::read`] and [`ReadBatches::load`] or [`ReadBatches::check`] where blocking is
+    /// allowed.
     ///
     /// # Errors
     /// An offset out of range, an offline partition.
@@ -298,6 +196,7 @@ impl PartitionLog {
         continuity.end = Some(segment.end_offset());
         let max_bytes = u64::try_from(wanted.max_bytes).unwrap_or(u64::MAX);
         let mut range: Option<Range<u64>> = None;
+        let mut base_offset = wanted.offset;
         let mut next_offset = wanted.offset;
         let mut is_refused = false;
         while let Some(batch) =
@@ -313,6 +212,9 @@ impl PartitionLog {
                 is_refused = true;
                 break;
             }
+            if range.is_none() {
+                base_offset = header.base_offset();
+            }
             range = Some(from..batch.end());
             next_offset = header.last_offset().checked_add(1).unwrap_or(Offset::MAX);
         }
@@ -324,6 +226,7 @@ impl PartitionLog {
             segment: Arc::clone(segment),
             source,
             range,
+            base_offset,
         });
         Ok(found.map(|found| (found, next_offset)))
     }

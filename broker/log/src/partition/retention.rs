@@ -140,6 +140,8 @@ impl PartitionLog {
             removed
         });
         for segment in &removed {
+            // Where it cannot be opened its blocks go with its name, at once.
+            let _ = segment.open_file();
             segment.abandon();
             if let Some(error) = segment.remove_files() {
                 // The file is below log_start: the next start removes what is left of it.
@@ -151,6 +153,9 @@ impl PartitionLog {
             return Ok(0);
         }
         self.forget_below(log_start)?;
+        for segment in &removed {
+            segment.note_removed();
+        }
         let counters = &self.directory.counters;
         let count = u64::try_from(removed.len()).unwrap_or(u64::MAX);
         counters

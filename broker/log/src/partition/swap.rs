@@ -90,6 +90,9 @@ impl PartitionLog {
             })
             .map_err(|error| self.swapped_halfway("replace segments in", error))?;
         drop((file, manifest));
+        for segment in group {
+            segment.note_removed();
+        }
         self.forget_merged_producers(&swap, end);
         Ok(())
     }

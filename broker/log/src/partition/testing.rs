@@ -126,7 +126,7 @@ pub(super) fn records(log: &PartitionLog, from: i64) -> Vec<(i64, String)> {
             return found;
         }
         next = read.next_offset;
-        for bytes in read.load().unwrap().batches {
+        for bytes in read.load().unwrap().slices {
             found.extend(values_in(bytes));
         }
     }

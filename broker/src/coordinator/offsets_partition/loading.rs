@@ -181,7 +181,7 @@ impl<'a> Loader<'a> {
             if read.next_offset <= offset {
                 break;
             }
-            for batches in read.batches {
+            for batches in read.slices {
                 for batch in OwnedBatchIter::new(batches) {
                     self.batch(&batch?)?;
                 }

@@ -1,22 +1,61 @@
 //! [`Answer`]: an encoded answer, and [`Outgoing`]: the answers that a connection has yet to write.
 
-use std::{collections::VecDeque, io::IoSlice};
+use std::{
+    collections::VecDeque,
+    future::poll_fn,
+    io::{self, IoSlice},
+    pin::Pin,
+    task::{Context, Poll},
+};
 
-use bytes::{Buf, BufMut, Bytes, BytesMut};
+use bytes::{Buf as _, BufMut as _, Bytes, BytesMut};
 use kafka_protocol::{
     messages::{ApiKey, ResponseHeader},
     protocol::{Encodable, HeaderVersion},
 };
+use tokio::io::AsyncWrite as _;
 
 use super::{codec, dispatch::Closing};
+use crate::{
+    listener::watched::Watched,
+    service::fetch::{CheckedSlice, FileRange},
+};
 
 /// Bytes of the length before a message.
 pub(super) const LENGTH_BYTES: usize = 4;
+/// Chunks that are written by one call.
+const SLICES_MAX: usize = 64;
 
 /// One encoded answer, its length in front.
 #[derive(Debug)]
 pub(super) struct Answer {
-    pub(super) chunks: Vec<Bytes>,
+    pub(super) chunks: Vec<Chunk>,
+}
+
+/// Some bytes of an answer, and where they are.
+#[derive(Debug)]
+pub(super) enum Chunk {
+    Memory(Bytes),
+    /// The socket takes them from there.
+    File(FileRange),
+}
+
+impl Chunk {
+    pub(super) const fn len(&self) -> usize {
+        match self {
+            Self::Memory(bytes) => bytes.len(),
+            Self::File(range) => range.len(),
+        }
+    }
+}
+
+impl From<CheckedSlice> for Chunk {
+    fn from(slice: CheckedSlice) -> Self {
+        match slice {
+            CheckedSlice::Memory(bytes) => Self::Memory(bytes),
+            CheckedSlice::File(range) => Self::File(range),
+        }
+    }
 }
 
 impl Answer {
@@ -41,7 +80,7 @@ impl Answer {
 
     /// Its bytes.
     pub(super) fn len(&self) -> usize {
-        self.chunks.iter().map(Bytes::len).sum()
+        self.chunks.iter().map(Chunk::len).sum()
     }
 
     /// A message that begins with room for its length.
@@ -52,7 +91,7 @@ impl Answer {
             room.copy_from_slice(&length.to_be_bytes());
         }
         Self {
-            chunks: vec![message.freeze()],
+            chunks: vec![Chunk::Memory(message.freeze())],
         }
     }
 
@@ -76,47 +115,74 @@ pub(super) fn is_flexible(api: ApiKey, version: i16) -> bool {
 /// Answers that wait to be written, as one run of bytes.
 #[derive(Debug, Default)]
 pub(super) struct Outgoing {
-    chunks: VecDeque<Bytes>,
-    bytes: usize,
+    chunks: VecDeque<Chunk>,
 }
 
 impl Outgoing {
     pub(super) fn push(&mut self, answer: Answer) {
-        let chunks = answer.chunks.into_iter().filter(|chunk| !chunk.is_empty());
-        for chunk in chunks {
-            self.bytes += chunk.len();
-            self.chunks.push_back(chunk);
+        let chunks = answer.chunks.into_iter();
+        self.chunks.extend(chunks.filter(|chunk| chunk.len() > 0));
+    }
+
+    /// Writes all of them.
+    ///
+    /// # Errors
+    /// What the connection says; a file that ends before what is to be sent of it, as when somebody cut it.
+    pub(super) async fn write_to<P: Unpin>(&mut self, stream: &mut Watched<P>) -> io::Result<()> {
+        while !self.chunks.is_empty() {
+            let written = poll_fn(|context| self.poll_write(stream, context)).await?;
+            if written == 0 {
+                return Err(self.nothing_written());
+            }
+            self.advance(written);
         }
-    }
-}
-
-impl Buf for Outgoing {
-    fn remaining(&self) -> usize {
-        self.bytes
+        Ok(())
     }
 
-    fn chunk(&self) -> &[u8] {
-        self.chunks.front().map_or(&[], |chunk| chunk)
+    /// Writes some of what is next.
+    fn poll_write<P: Unpin>(
+        &self,
+        stream: &mut Watched<P>,
+        context: &mut Context<'_>,
+    ) -> Poll<io::Result<usize>> {
+        if let Some(Chunk::File(range)) = self.chunks.front() {
+            return stream.poll_send_file(context, range, range.position(), range.len());
+        }
+        let mut slices = [IoSlice::new(&[]); SLICES_MAX];
+        let in_memory = self.chunks.iter().map_while(|chunk| match chunk {
+            Chunk::Memory(bytes) => Some(bytes),
+            Chunk::File(_) => None,
+        });
+        let filled = slices.iter_mut().zip(in_memory);
+        let count = filled
+            .map(|(slice, bytes)| *slice = IoSlice::new(bytes))
+            .count();
+        let slices = slices.get(..count).unwrap_or_default();
+        Pin::new(stream).poll_write_vectored(context, slices)
+    }
+
+    fn nothing_written(&self) -> io::Error {
+        match self.chunks.front() {
+            Some(Chunk::File(_)) => {
+                let reason = "a segment's file ends before what is to be sent of it";
+                io::Error::new(io::ErrorKind::UnexpectedEof, reason)
+            }
+            _ => io::ErrorKind::WriteZero.into(),
+        }
     }
 
     fn advance(&mut self, mut count: usize) {
-        self.bytes -= count;
-        while count > 0
-            && let Some(chunk) = self.chunks.front_mut()
-        {
-            let step = chunk.len().min(count);
-            chunk.advance(step);
-            count -= step;
-            if chunk.is_empty() {
-                self.chunks.pop_front();
+        while let Some(first) = self.chunks.front_mut() {
+            let step = first.len().min(count);
+            match first {
+                Chunk::Memory(bytes) => bytes.advance(step),
+                Chunk::File(range) => range.advance(step),
             }
+            count -= step;
+            if first.len() > 0 {
+                return;
+            }
+            self.chunks.pop_front();
         }
-    }
-
-    fn chunks_vectored<'a>(&'a self, slices: &mut [IoSlice<'a>]) -> usize {
-        let filled = slices.iter_mut().zip(&self.chunks);
-        filled
-            .map(|(slice, chunk)| *slice = IoSlice::new(chunk))
-            .count()
     }
 }

@@ -6,9 +6,9 @@
 
 use std::{collections::VecDeque, pin::pin, sync::Arc};
 
-use bytes::{Buf as _, Bytes};
+use bytes::Bytes;
 use futures_util::{FutureExt as _, StreamExt as _, stream::FuturesOrdered};
-use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _, WriteHalf};
+use tokio::io::AsyncWriteExt as _;
 
 use super::{
     Gate,
@@ -32,10 +32,8 @@ pub(super) async fn serve(stream: Watched<Place>, gate: Arc<Gate>, shutdown: Shu
     let frame_bytes_max = limits.request_bytes_max.as_usize();
     let in_flight_max = usize::try_from(limits.kafka_requests_in_flight_max).unwrap_or(usize::MAX);
     let in_flight_bytes_max = limits.produce_stream_bytes_max.as_usize();
-    let (reader, writer) = tokio::io::split(stream);
     let mut connection = Connection {
-        frames: Frames::new(reader, frame_bytes_max),
-        writer,
+        frames: Frames::new(stream, frame_bytes_max),
         answers: FuturesOrdered::new(),
         outgoing: Outgoing::default(),
         in_flight: VecDeque::new(),
@@ -61,9 +59,8 @@ pub(super) async fn serve(stream: Watched<Place>, gate: Arc<Gate>, shutdown: Shu
     }
 }
 
-struct Connection<S> {
-    frames: Frames<tokio::io::ReadHalf<S>>,
-    writer: WriteHalf<S>,
+struct Connection {
+    frames: Frames<Watched<Place>>,
     answers: FuturesOrdered<Counted>,
     outgoing: Outgoing,
     /// Bytes of each request that is not answered, in order, and of all of them.
@@ -77,7 +74,7 @@ struct Connection<S> {
     is_open: bool,
 }
 
-impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
+impl Connection {
     async fn run(
         &mut self,
         mut begin: impl FnMut(Bytes) -> Result<(Counted, bool), Closing>,
@@ -102,7 +99,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 },
             }
         }
-        self.writer.shutdown().await.map_err(Closing::Io)
+        let stream = self.frames.stream_mut();
+        stream.shutdown().await.map_err(Closing::Io)
     }
 
     fn may_read(&self) -> bool {
@@ -129,12 +127,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         if self.answers.is_empty() {
             self.is_exclusive = false;
         }
-        while self.outgoing.has_remaining() {
-            let written = self.writer.write_buf(&mut self.outgoing).await;
-            if written.map_err(Closing::Io)? == 0 {
-                return Err(Closing::Io(std::io::ErrorKind::WriteZero.into()));
-            }
-        }
+        let written = self.outgoing.write_to(self.frames.stream_mut()).await;
+        written.map_err(Closing::Io)?;
         ended
     }
 

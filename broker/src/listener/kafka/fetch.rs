@@ -21,7 +21,7 @@ use super::{
 };
 use crate::service::{
     ServiceError,
-    fetch::{FetchRefusal, FetchStart, Fetched, Isolation, PartitionReader, Wakeups},
+    fetch::{CheckedSlice, FetchRefusal, FetchStart, Fetched, Isolation, PartitionReader, Wakeups},
     offsets::checked_offset,
 };
 pub(super) use session::Sessions;
@@ -73,14 +73,12 @@ struct Slot {
     asked: Asked,
     reader: Option<PartitionReader>,
     /// What was read last.
-    read: Result<Fetched, FetchRefusal>,
+    read: Result<Fetched<CheckedSlice>, FetchRefusal>,
 }
 
 impl Slot {
     fn has_data(&self) -> bool {
-        self.read
-            .as_ref()
-            .is_ok_and(|read| !read.batches.is_empty())
+        self.read.as_ref().is_ok_and(|read| !read.is_empty())
     }
 }
 
@@ -250,11 +248,11 @@ impl Fetch {
         }
         let bytes_max = slot.asked.bytes_max.min(bytes_left);
         let read = match reader.read_from_memory(bytes_max) {
-            Ok(Some(fetched)) => Ok(fetched),
-            Ok(None) => reader.read_from_disk(bytes_max).await,
+            Ok(Some(fetched)) => Ok(fetched.into()),
+            Ok(None) => reader.read_in_files(bytes_max).await,
             Err(refusal) => Err(refusal),
         };
-        let bytes = read.as_ref().map_or(0, |read| read.batches.len());
+        let bytes = read.as_ref().map_or(0, |read| read.size_bytes);
         self.has_refusal |= read.is_err();
         self.bytes += bytes;
         self.bytes_left = bytes_left.saturating_sub(bytes);

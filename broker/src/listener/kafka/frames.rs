@@ -45,6 +45,11 @@ impl<R: AsyncRead + Unpin> Frames<R> {
         }
     }
 
+    /// What it reads from, to write to it.
+    pub(super) const fn stream_mut(&mut self) -> &mut R {
+        &mut self.reader
+    }
+
     /// The next message without its length; `None` at the end of the connection. A large one is alone in
     /// its memory, so that a batch in it need not be copied to be changed and kept.
     ///

@@ -262,12 +262,7 @@ fn first_batch(log: &PartitionLog) -> Bytes {
         max_bytes: 1,
         end_exclusive: log.positions().log_end,
     };
-    log.read(&request)
-        .unwrap()
-        .load()
-        .unwrap()
-        .batches
-        .remove(0)
+    log.read(&request).unwrap().load().unwrap().slices.remove(0)
 }
 
 #[test]

@@ -298,7 +298,7 @@ fn what_a_reader_holds_stays_readable_when_its_segments_are_replaced() {
     compact(&log);
     assert!(!Arc::ptr_eq(first, &log.view().segments[0]));
     let loaded = held.load().unwrap();
-    let values = loaded.batches.into_iter().flat_map(values_in).count();
+    let values = loaded.slices.into_iter().flat_map(values_in).count();
     assert_eq!(values, 50);
     // One that comes late with the old segments in hand finds them open.
     let source = first.source(size_bytes, true).unwrap();

@@ -66,7 +66,7 @@ fn read_all(log: &PartitionLog, from: i64, end: Offset) -> i64 {
         if read.next_offset == next {
             break;
         }
-        let found: Vec<_> = read.batches.into_iter().flat_map(values_in).collect();
+        let found: Vec<_> = read.slices.into_iter().flat_map(values_in).collect();
         let mut expected = found[0].0;
         assert!(expected <= next.get());
         for (at, value) in found {

@@ -98,7 +98,7 @@ fn assert_right_or_error(io: &MemoryIo, case: &str) -> i64 {
             .and_then(crate::partition::ReadBatches::load);
         match loaded {
             Ok(loaded) => {
-                let records: Vec<_> = loaded.batches.into_iter().flat_map(values_in).collect();
+                let records: Vec<_> = loaded.slices.into_iter().flat_map(values_in).collect();
                 assert!(
                     loaded.next_offset > offset(next),
                     "{case}: nothing at {next}: {report:?}"

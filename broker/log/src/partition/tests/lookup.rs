@@ -120,7 +120,7 @@ fn read_at(log: &PartitionLog, at: i64) -> Result<Vec<(i64, String)>, ReadError>
         end_exclusive: Offset::MAX,
     };
     let loaded = log.read(&request)?.load()?;
-    Ok(loaded.batches.into_iter().flat_map(values_in).collect())
+    Ok(loaded.slices.into_iter().flat_map(values_in).collect())
 }
 
 #[test]

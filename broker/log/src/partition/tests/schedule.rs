@@ -149,7 +149,7 @@ fn read_all(log: &PartitionLog, from: i64) -> Result<Vec<(i64, String)>, ReadErr
             return Ok(found);
         }
         next = loaded.next_offset;
-        found.extend(loaded.batches.into_iter().flat_map(values_in));
+        found.extend(loaded.slices.into_iter().flat_map(values_in));
     }
 }
 

@@ -34,7 +34,7 @@ fn a_reader_keeps_the_bytes_it_found_and_the_stale_tail_is_cut_afterwards() {
     let path = log.path().join("00000000000000000000.log");
     let before = io.metadata(&path).unwrap().len;
     let loaded = read.load().unwrap();
-    let old: Vec<_> = loaded.batches.into_iter().flat_map(values_in).collect();
+    let old: Vec<_> = loaded.slices.into_iter().flat_map(values_in).collect();
     assert_eq!(old.len(), 3, "what was found before the truncation");
     assert_eq!(old[1].1, "b");
     let after = io.metadata(&path).unwrap().len;

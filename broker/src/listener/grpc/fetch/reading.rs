@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use millstream_proto::{
     Offset, PartitionIndex,
     grpc::v1::{self, fetch_response::Response as Answer},
@@ -213,17 +213,18 @@ impl Reading {
         wakeups: &Arc<Wakeups>,
     ) -> Turn {
         let reader = self.reader.insert(reader);
-        if !fetched.batches.is_empty() {
+        if !fetched.is_empty() {
             self.place = Place::WithoutCredit;
             self.told = Some(fetched.offsets.high_watermark);
-            let bytes = fetched.batches.len();
+            let bytes = fetched.size_bytes;
             let aborted = fetched.aborted.iter();
             let aborted = aborted.map(|transaction| v1::AbortedTransaction {
                 producer_id: transaction.producer_id,
                 first_offset: transaction.first_offset.get(),
             });
             let aborted = aborted.collect();
-            let answer = data(fetch_id, &fetched.offsets, aborted, fetched.batches);
+            let batches = concatenate(fetched.batches, bytes);
+            let answer = data(fetch_id, &fetched.offsets, aborted, batches);
             return Turn::Data(answer, bytes);
         }
         match reader.park(wakeups, fetch_id) {
@@ -259,6 +260,18 @@ fn data(
         aborted_transactions,
         batches,
     })
+}
+
+/// One field of a message holds them all.
+fn concatenate(mut slices: Vec<Bytes>, size_bytes: usize) -> Bytes {
+    if let [only] = &mut *slices {
+        return std::mem::take(only);
+    }
+    let mut joined = BytesMut::with_capacity(size_bytes);
+    slices
+        .iter()
+        .for_each(|slice| joined.extend_from_slice(slice));
+    joined.freeze()
 }
 
 /// The end of a partition's reading.

@@ -1,4 +1,4 @@
-//! Writes the answer to a fetch request: batches are slices of what was read, copied nowhere.
+//! Writes the answer to a fetch request: batches are slices of memory or files, copied nowhere.
 
 use bytes::{BufMut as _, Bytes, BytesMut};
 use kafka_protocol::messages::ApiKey;
@@ -6,7 +6,7 @@ use millstream_proto::{ErrorCode, Offset};
 
 use super::{
     super::{
-        answer::{Answer, LENGTH_BYTES, is_flexible},
+        answer::{Answer, Chunk, LENGTH_BYTES, is_flexible},
         wire::Put as _,
     },
     Slot, Topic,
@@ -30,7 +30,7 @@ pub(super) fn write(
         version,
         is_flexible: is_flexible(ApiKey::Fetch, version),
         text: BytesMut::with_capacity(256),
-        chunks: vec![Bytes::new()],
+        chunks: vec![Chunk::Memory(Bytes::new())],
         bytes: 0,
     };
     response.begin(error, session_id);
@@ -45,7 +45,8 @@ struct Response {
     /// What was written since the last chunk.
     text: BytesMut,
     /// The first is left for the header.
-    chunks: Vec<Bytes>,
+    chunks: Vec<Chunk>,
+    /// Bytes of the chunks.
     bytes: usize,
 }
 
@@ -108,27 +109,30 @@ impl Response {
             let none = -1;
             self.text.put_i32(none);
         }
-        let batches = slot.read.map(|read| read.batches).unwrap_or_default();
-        self.text.put_count(batches.len(), self.is_flexible);
-        self.push(batches);
+        let (batches, size_bytes) = slot
+            .read
+            .map_or_else(|_| (Vec::new(), 0), |read| (read.batches, read.size_bytes));
+        self.text.put_count(size_bytes, self.is_flexible);
+        for slice in batches {
+            self.end_text();
+            self.push(slice.into());
+        }
         self.text.put_no_tags(self.is_flexible);
     }
 
-    /// Adds bytes as they are.
-    fn push(&mut self, bytes: Bytes) {
-        if bytes.is_empty() {
-            return;
-        }
+    /// Makes a chunk of what was written since the last one.
+    fn end_text(&mut self) {
         let text = self.text.split().freeze();
-        self.bytes += text.len() + bytes.len();
-        self.chunks.push(text);
-        self.chunks.push(bytes);
+        self.push(Chunk::Memory(text));
+    }
+
+    fn push(&mut self, chunk: Chunk) {
+        self.bytes += chunk.len();
+        self.chunks.push(chunk);
     }
 
     fn finish(mut self, correlation_id: i32) -> Answer {
-        let rest = self.text.split().freeze();
-        self.bytes += rest.len();
-        self.chunks.push(rest);
+        self.end_text();
         let mut header = Answer::begin(correlation_id, self.is_flexible);
         let length = header.len() - LENGTH_BYTES + self.bytes;
         let length = i32::try_from(length).unwrap_or(i32::MAX).to_be_bytes();
@@ -136,7 +140,7 @@ impl Response {
             room.copy_from_slice(&length);
         }
         if let Some(first) = self.chunks.first_mut() {
-            *first = header.freeze();
+            *first = Chunk::Memory(header.freeze());
         }
         Answer {
             chunks: self.chunks,

@@ -192,7 +192,7 @@ fn read_batches(log: &PartitionLog, end: Offset) -> Result<Vec<Batch>, StorageEr
             break;
         }
         next = loaded.next_offset;
-        for bytes in loaded.batches {
+        for bytes in loaded.slices {
             batches.extend(OwnedBatchIter::new(bytes).map(Result::unwrap));
         }
     }

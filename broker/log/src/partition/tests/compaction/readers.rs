@@ -43,7 +43,7 @@ fn follow(log: &PartitionLog, from: i64, high_watermark: &AtomicI64) -> (i64, BT
                 break;
             }
             next = loaded.next_offset;
-            for (at, value) in loaded.batches.into_iter().flat_map(values_in) {
+            for (at, value) in loaded.slices.into_iter().flat_map(values_in) {
                 assert!(value.starts_with(&format!("{at}:")), "{at} has {value}");
                 newest.insert(at % KEYS, at);
             }
