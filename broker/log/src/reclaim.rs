@@ -62,15 +62,20 @@ impl Reclaimer {
     }
 
     fn run(&self, directory: &Weak<DataDirectory>) {
+        let is_full = || directory.upgrade().is_none_or(|open| open.is_full());
         while let Some(file) = self.next() {
-            let mut left = file.len().unwrap_or(0);
-            // What a step fails to free goes with the handle.
-            while left > 0 && file.set_len(left.saturating_sub(STEP_BYTES)).is_ok() {
-                left = left.saturating_sub(STEP_BYTES);
-                let is_full = directory.upgrade().is_none_or(|open| open.is_full());
-                if !is_full && !self.pause() {
-                    return;
-                }
+            self.cut_down(&*file, is_full);
+        }
+    }
+
+    /// Frees a file step by step. What is left when it is stopped, or where a step fails, goes with the
+    /// handle.
+    fn cut_down(&self, file: &dyn LogFile, is_full: impl Fn() -> bool) {
+        let mut left = file.len().unwrap_or(0);
+        while left > 0 {
+            left = left.saturating_sub(STEP_BYTES);
+            if file.set_len(left).is_err() || !(is_full() || self.pause()) {
+                return;
             }
         }
     }
@@ -124,5 +129,66 @@ impl Reclaimer {
 
     fn lock(&self) -> MutexGuard<'_, Work> {
         self.work.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+    use crate::io::{LogIo, MemoryIo, OpenMode};
+
+    const STEPS: u64 = 3;
+
+    fn removed_file() -> Arc<dyn LogFile> {
+        let (io, path) = (MemoryIo::new(), Path::new("/gone"));
+        let file = io.open(path, OpenMode::CreateNew).unwrap();
+        file.set_len(STEPS * STEP_BYTES - 1).unwrap();
+        io.remove_file(path).unwrap();
+        file
+    }
+
+    #[test]
+    fn a_file_is_cut_to_nothing_with_pauses_and_at_once_when_the_disk_is_full() {
+        let reclaimer = Reclaimer::default();
+        let file = removed_file();
+        let started = Instant::now();
+        reclaimer.cut_down(&*file, || false);
+        assert_eq!(file.len().unwrap(), 0);
+        let pauses = u32::try_from(STEPS).unwrap();
+        assert!(
+            started.elapsed() >= PAUSE * pauses,
+            "{:?}",
+            started.elapsed()
+        );
+
+        let file = removed_file();
+        // A pause would end it.
+        reclaimer.stop();
+        reclaimer.cut_down(&*file, || true);
+        assert_eq!(file.len().unwrap(), 0);
+    }
+
+    #[test]
+    fn with_many_files_waiting_there_is_no_pause() {
+        let reclaimer = Reclaimer::default();
+        let waiting = removed_file();
+        let files = std::iter::repeat_n(waiting, WAITING_MAX + 1);
+        reclaimer.lock().files.extend(files);
+        let started = Instant::now();
+        assert!(reclaimer.pause());
+        assert!(started.elapsed() < PAUSE);
+    }
+
+    #[test]
+    fn after_a_stop_no_further_step_is_made_and_nothing_waits() {
+        let reclaimer = Reclaimer::default();
+        reclaimer.stop();
+        let file = removed_file();
+        reclaimer.cut_down(&*file, || false);
+        assert_eq!(file.len().unwrap(), (STEPS - 1) * STEP_BYTES - 1);
+        reclaimer.take(Arc::clone(&file));
+        assert_eq!(Arc::strong_count(&file), 1);
     }
 }

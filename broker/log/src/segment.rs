@@ -6,6 +6,7 @@
 
 use std::{
     io, mem,
+    ops::Range,
     path::{Path, PathBuf},
     sync::{
         Arc, Mutex, MutexGuard, OnceLock, PoisonError,
@@ -46,6 +47,8 @@ pub(crate) struct Segment {
     /// Why its file is not the one that was sealed, once somebody looked; `None` when it is.
     identity: OnceLock<Option<String>>,
     identity_turn: Mutex<()>,
+    /// Bytes whose checksums this process saw fit, as they were appended or read.
+    checked: Mutex<Range<u64>>,
     /// The file holds stale batches beyond this size; cut when the last reader is gone.
     stale_tail: Mutex<Option<(Arc<dyn LogFile>, u64)>>,
 }
@@ -111,6 +114,7 @@ impl Segment {
             dirty: AtomicBool::new(false),
             identity: OnceLock::new(),
             identity_turn: Mutex::default(),
+            checked: Mutex::new(0..0),
             stale_tail: Mutex::new(None),
         })
     }
@@ -287,6 +291,7 @@ impl Segment {
         meta.add_batch(last_offset, size_bytes, max_timestamp_ms);
         let published = meta.size_bytes;
         drop(meta);
+        self.note_checked(published - size_bytes..published);
         let handles = &mut *handles;
         if let Some(indexes) = &mut handles.indexes
             && published - handles.indexed_bytes >= PENDING_ENTRIES_MAX * self.interval_bytes
@@ -296,6 +301,27 @@ impl Segment {
             let _ = self.write_pending(indexes);
         }
         Ok(())
+    }
+
+    /// Whether the checksums of these bytes fitted before. What was changed behind the back of this process
+    /// since then is for the reader to find, who checks them, too.
+    pub(crate) fn is_checked(&self, range: &Range<u64>) -> bool {
+        let checked = self.lock_checked();
+        checked.start <= range.start && range.end <= checked.end
+    }
+
+    /// Notes that they fit. One run of bytes is remembered, which grows with whoever appends or reads on.
+    pub(crate) fn note_checked(&self, range: Range<u64>) {
+        let mut checked = self.lock_checked();
+        let touches = range.start <= checked.end && checked.start <= range.end;
+        *checked = match touches {
+            true => checked.start.min(range.start)..checked.end.max(range.end),
+            false => range,
+        };
+    }
+
+    fn lock_checked(&self) -> MutexGuard<'_, Range<u64>> {
+        self.checked.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Runs `f` on the segment's indexes, loaded or rebuilt when they are not in memory.

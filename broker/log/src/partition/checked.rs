@@ -95,9 +95,8 @@ impl AsFd for FileRange {
 struct ValidStart<S> {
     slice: S,
     size_bytes: usize,
-    /// Offset after the last valid batch.
-    end: Offset,
-    corrupt: Option<StorageError>,
+    /// What is wrong behind them, and the offset of it.
+    damage: Option<(Offset, StorageError)>,
 }
 
 impl<S> ValidStart<S> {
@@ -105,8 +104,7 @@ impl<S> ValidStart<S> {
         ValidStart {
             slice: map(self.slice),
             size_bytes: self.size_bytes,
-            end: self.end,
-            corrupt: self.corrupt,
+            damage: self.damage,
         }
     }
 }
@@ -156,11 +154,11 @@ impl ReadBatches {
                 checked.size_bytes += start.size_bytes;
                 checked.slices.push(start.slice);
             }
-            if let Some(corrupt) = start.corrupt {
+            if let Some((offset, corrupt)) = start.damage {
                 if checked.slices.is_empty() {
                     return Err(corrupt.into());
                 }
-                checked.next_offset = start.end;
+                checked.next_offset = offset;
                 break;
             }
         }
@@ -180,18 +178,27 @@ impl StoredRange {
         Ok(start.map(|valid| bytes.slice(..valid)))
     }
 
-    /// Checks the bytes where they are, if they can stay there.
+    /// Checks the bytes where they are, if they can stay there and were not checked before.
     fn check(self) -> Result<ValidStart<CheckedSlice>, StorageError> {
         let Some((map, file)) = self.in_file() else {
             return Ok(self.load()?.map(CheckedSlice::Memory));
         };
         let index = |position: u64| usize::try_from(position).unwrap_or(usize::MAX);
         let range = index(self.range.start)..index(self.range.end);
-        let start = map.read(range, |bytes| self.valid_start(bytes));
+        let start = match self.segment.is_checked(&self.range) {
+            true => map.populate(range.clone()).map(|()| ValidStart {
+                slice: range.len(),
+                size_bytes: range.len(),
+                damage: None,
+            }),
+            false => map.read(range, |bytes| self.valid_start(bytes)),
+        };
         let start = start.map_err(|fault| {
             self.segment.drop_map();
             self.corrupt(0, fault.to_string())
         })?;
+        let valid_end = self.range.start + u64::try_from(start.size_bytes).unwrap_or(0);
+        self.segment.note_checked(self.range.start..valid_end);
         Ok(start.map(|valid| {
             CheckedSlice::File(FileRange {
                 file,
@@ -211,26 +218,26 @@ impl StoredRange {
 
     /// How many of its bytes are valid batches.
     fn valid_start(&self, bytes: &[u8]) -> ValidStart<usize> {
-        let mut start = ValidStart {
-            slice: 0,
-            size_bytes: 0,
-            end: self.base_offset,
-            corrupt: None,
-        };
-        while let Some(rest) = bytes.get(start.slice..).filter(|rest| !rest.is_empty()) {
+        let mut valid = 0;
+        let mut end = self.base_offset;
+        let mut damage = None;
+        while let Some(rest) = bytes.get(valid..).filter(|rest| !rest.is_empty()) {
             match checked_header(rest) {
                 Ok(header) => {
-                    start.slice += header.size_bytes();
-                    start.end = header.last_offset().checked_add(1).unwrap_or(Offset::MAX);
+                    valid += header.size_bytes();
+                    end = header.last_offset().checked_add(1).unwrap_or(Offset::MAX);
                 }
                 Err(error) => {
-                    start.corrupt = Some(self.corrupt(start.slice, error.to_string()));
+                    damage = Some((end, self.corrupt(valid, error.to_string())));
                     break;
                 }
             }
         }
-        start.size_bytes = start.slice;
-        start
+        ValidStart {
+            slice: valid,
+            size_bytes: valid,
+            damage,
+        }
     }
 
     fn corrupt(&self, index: usize, reason: String) -> StorageError {

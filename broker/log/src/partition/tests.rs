@@ -1,6 +1,7 @@
 //! Behaviour of a partition log over the memory and the fault-injecting file system.
 
 mod append;
+mod checked;
 mod compaction;
 mod concurrency;
 mod damage;
