@@ -94,7 +94,7 @@ async fn produce(client: &mut Kafka, topic: &str) -> Result<String> {
 }
 
 #[tokio::test]
-async fn a_default_changed_over_the_wire_holds_at_once_and_after_a_restart() -> Result<()> {
+async fn a_default_changed_over_the_wire_holds_at_once_and_after_a_kill() -> Result<()> {
     let mut daemon = Daemon::start()?;
     let mut client = Kafka::connect(daemon.kafka()).await?;
     let own = [("max.message.bytes", "5000")];
@@ -103,7 +103,7 @@ async fn a_default_changed_over_the_wire_holds_at_once_and_after_a_restart() -> 
     assert_eq!(produce(&mut client, "default").await?, OK);
     let (error, _) = alter(&mut client, SET, "message.max.bytes", "2000").await?;
     assert_eq!(error, OK);
-    for _ in ["at once", "after a restart"] {
+    for _ in ["at once", "after a kill"] {
         let key = "message.max.bytes";
         let found = describe(&mut client, (BROKER, BROKER_ID), key).await?;
         assert_eq!(found, ("2000".to_owned(), FROM_RUNNING_BROKER, false));
@@ -114,6 +114,7 @@ async fn a_default_changed_over_the_wire_holds_at_once_and_after_a_restart() -> 
         assert_eq!(found, ("5000".to_owned(), FROM_TOPIC, false));
         assert_eq!(produce(&mut client, "default").await?, "MessageTooLarge");
         assert_eq!(produce(&mut client, "own").await?, OK);
+        daemon.kill()?;
         daemon.restart()?;
         client = Kafka::connect(daemon.kafka()).await?;
     }
