@@ -94,7 +94,7 @@ fn proposal(image: &MetadataImage, number: u16) -> Vec<MetadataRecord> {
                 ("segment.ms".to_owned(), Some(number.to_string())),
                 (
                     "flush.ms".to_owned(),
-                    (number % 2 == 0).then(|| number.to_string()),
+                    number.is_multiple_of(2).then(|| number.to_string()),
                 ),
             ]
             .into(),
