@@ -67,6 +67,8 @@ fn topics(out: &mut String) {
     out.push_str(
         "\n# Configuration of topics that do not set it themselves, under Kafka's names and with\n\
          # Kafka's defaults. A topic sets its own: millstream topics create NAME --config KEY=VALUE.\n\
+         # What is changed while a broker runs goes before this:\n\
+         # millstream configs alter --broker --set topics.config.KEY=VALUE.\n\
          [topics.config]\n",
     );
     for key in topic::KEYS {

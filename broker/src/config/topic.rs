@@ -179,6 +179,17 @@ impl TopicConfig {
         Ok(config)
     }
 
+    /// The same with configs as metadata has them.
+    ///
+    /// # Errors
+    /// As [`TopicConfig::with_overrides`].
+    pub fn with_configs(
+        &self,
+        configs: &BTreeMap<String, String>,
+    ) -> Result<Self, Vec<TopicConfigError>> {
+        self.with_overrides(configs.iter().map(|(k, v)| (k.as_str(), v.as_str())))
+    }
+
     /// The value of any of the [`KEYS`], as Kafka prints it.
     #[must_use]
     pub fn value(&self, name: &str) -> Option<&str> {

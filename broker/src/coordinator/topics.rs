@@ -74,7 +74,9 @@ pub(super) fn is_relevant(delta: &MetadataDelta) -> bool {
         | MetadataRecord::PartitionsAdded(_)
         | MetadataRecord::TopicDeleted(_)
         | MetadataRecord::BrokerRegistered(_) => true,
-        MetadataRecord::TopicConfigChanged(_) | MetadataRecord::ProducerIdsAllocated(_) => false,
+        MetadataRecord::TopicConfigChanged(_)
+        | MetadataRecord::TopicDefaultsChanged(_)
+        | MetadataRecord::ProducerIdsAllocated(_) => false,
     })
 }
 

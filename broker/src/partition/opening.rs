@@ -68,6 +68,7 @@ impl Partitions {
             moved.map_err(|error| self.io_error("quarantine", name, error))?;
             report.quarantined += 1;
         }
+        self.take_topic_defaults(image);
         let tasks = Mutex::new(self.tasks(image, &found).into_iter());
         let shared = Mutex::new(report);
         std::thread::scope(|scope| {

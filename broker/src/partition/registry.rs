@@ -5,7 +5,7 @@
 //! ([`Partitions::reconcile`]); doing it twice, or for an image that is already ahead, changes nothing.
 
 use std::{
-    collections::{HashMap, HashSet},
+    collections::{BTreeMap, HashMap, HashSet},
     io::ErrorKind,
     path::PathBuf,
     sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock},
@@ -18,7 +18,7 @@ use tokio::{sync::watch, time::sleep};
 
 use super::{AppendGate, Replica, ReplicaConfig, TrafficCounts, quarantine::quarantine};
 use crate::{
-    config::topic::TopicConfig,
+    config::topic::{TopicConfig, TopicConfigError},
     quorum::{
         MetadataChange, MetadataImage, MetadataRecord, MetadataSubscription, PartitionImage,
         TopicImage,
@@ -36,7 +36,10 @@ pub type PartitionKey = (TopicId, PartitionIndex);
 pub struct Partitions {
     pub(super) directory: Arc<DataDirectory>,
     pub(super) local: BrokerId,
-    topic_defaults: TopicConfig,
+    /// Defaults for topics as this broker is configured.
+    configured_defaults: TopicConfig,
+    /// The same with what was changed since, as of the metadata that was applied last.
+    topic_defaults: RwLock<Arc<TopicConfig>>,
     gate: AppendGate,
     replicas: RwLock<HashMap<PartitionKey, Arc<Replica>>>,
     /// Partitions whose directory could not be created; tried again.
@@ -57,7 +60,8 @@ impl Partitions {
         Self {
             directory,
             local,
-            topic_defaults,
+            topic_defaults: RwLock::new(Arc::new(topic_defaults.clone())),
+            configured_defaults: topic_defaults,
             gate,
             replicas: RwLock::default(),
             uncreated: Mutex::default(),
@@ -109,22 +113,46 @@ impl Partitions {
     /// read any more (a key that this version no longer knows).
     #[must_use]
     pub fn topic_config(&self, topic: &TopicImage) -> TopicConfig {
-        let overrides = topic.configs.iter();
-        let overrides = overrides.map(|(key, value)| (key.as_str(), value.as_str()));
-        match self.topic_defaults.with_overrides(overrides) {
-            Ok(config) => config,
-            Err(errors) => {
-                let error = errors.first().map(ToString::to_string);
-                tracing::error!(topic = %topic.name, error, "topic config unreadable, defaults used");
-                self.topic_defaults.clone()
-            }
-        }
+        let defaults = self.topic_defaults();
+        defaults.with_configs(&topic.configs).unwrap_or_else(|errors| {
+            let error = errors.first().map(ToString::to_string);
+            tracing::error!(topic = %topic.name, error, "topic config unreadable, defaults used");
+            TopicConfig::clone(&defaults)
+        })
     }
 
     /// The broker's defaults for topics.
     #[must_use]
-    pub fn topic_defaults(&self) -> &TopicConfig {
-        &self.topic_defaults
+    pub fn topic_defaults(&self) -> Arc<TopicConfig> {
+        let defaults = self.topic_defaults.read();
+        Arc::clone(&defaults.unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// What the defaults for topics become with `changed` over this broker's own.
+    ///
+    /// # Errors
+    /// Every key or value that is refused.
+    pub fn topic_defaults_with(
+        &self,
+        changed: &BTreeMap<String, String>,
+    ) -> Result<TopicConfig, Vec<TopicConfigError>> {
+        self.configured_defaults.with_configs(changed)
+    }
+
+    /// Takes over the defaults that were changed while brokers ran; this broker's own where they cannot be
+    /// read.
+    pub(super) fn take_topic_defaults(&self, image: &MetadataImage) {
+        let defaults = self.topic_defaults_with(image.topic_defaults());
+        let defaults = defaults.unwrap_or_else(|errors| {
+            let error = errors.first().map(ToString::to_string);
+            tracing::error!(
+                error,
+                "changed defaults of topics unreadable, the configured ones used"
+            );
+            self.configured_defaults.clone()
+        });
+        let current = self.topic_defaults.write();
+        *current.unwrap_or_else(PoisonError::into_inner) = Arc::new(defaults);
     }
 
     /// Returns once the replicas show the metadata up to `index`.
@@ -174,13 +202,17 @@ impl Partitions {
         match change {
             MetadataChange::Delta(delta) => {
                 for record in &delta.records {
-                    if let Some(topic_id) = changed_topic(record) {
+                    if let MetadataRecord::TopicDefaultsChanged(_) = record {
+                        self.take_topic_defaults(current);
+                        self.reconcile_all(current);
+                    } else if let Some(topic_id) = changed_topic(record) {
                         self.reconcile(topic_id, current.topic_by_id(topic_id));
                     }
                 }
                 delta.index
             }
             MetadataChange::Image(image) => {
+                self.take_topic_defaults(image);
                 self.reconcile_all(image);
                 image.index()
             }
@@ -321,6 +353,8 @@ fn changed_topic(record: &MetadataRecord) -> Option<TopicId> {
         MetadataRecord::PartitionsAdded(record) => Some(record.topic_id),
         MetadataRecord::TopicConfigChanged(record) => Some(record.topic_id),
         MetadataRecord::TopicDeleted(record) => Some(record.topic_id),
-        MetadataRecord::ProducerIdsAllocated(_) | MetadataRecord::BrokerRegistered(_) => None,
+        MetadataRecord::TopicDefaultsChanged(_)
+        | MetadataRecord::ProducerIdsAllocated(_)
+        | MetadataRecord::BrokerRegistered(_) => None,
     }
 }

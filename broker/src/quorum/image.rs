@@ -12,7 +12,7 @@ use millstream_proto::{
     BrokerId, LeaderEpoch, PartitionIndex, ProducerId, TopicId, TopicName, TopicPartition,
     metadata_record::{
         BrokerRegistered, MetadataRecord, PartitionRegistration, PartitionsAdded,
-        ProducerIdsAllocated, TopicConfigChanged, TopicCreated, TopicDeleted,
+        ProducerIdsAllocated, TopicConfigChanged, TopicCreated, TopicDefaultsChanged, TopicDeleted,
     },
 };
 
@@ -25,6 +25,7 @@ pub struct MetadataImage {
     names_by_id: HashMap<TopicId, TopicName>,
     names_by_collision_key: HashMap<String, TopicName>,
     brokers: BTreeMap<BrokerId, Arc<BrokerImage>>,
+    topic_defaults: BTreeMap<String, String>,
     next_producer_id: i64,
     partition_count: usize,
 }
@@ -196,6 +197,12 @@ impl MetadataImage {
         self.brokers.values()
     }
 
+    /// Defaults of topic configs that were changed while brokers ran, under Kafka's names.
+    #[must_use]
+    pub fn topic_defaults(&self) -> &BTreeMap<String, String> {
+        &self.topic_defaults
+    }
+
     /// The first producer id that no block holds.
     #[must_use]
     pub fn next_producer_id(&self) -> ProducerId {
@@ -235,6 +242,10 @@ impl MetadataImage {
             MetadataRecord::TopicDeleted(record) => self.delete_topic(*record),
             MetadataRecord::ProducerIdsAllocated(record) => self.allocate_producer_ids(*record),
             MetadataRecord::BrokerRegistered(record) => self.register_broker(record),
+            MetadataRecord::TopicDefaultsChanged(record) => {
+                change_configs(&mut self.topic_defaults, &record.changes);
+                Ok(())
+            }
         }
     }
 
@@ -253,6 +264,12 @@ impl MetadataImage {
                 configs: topic.configs.clone(),
             })
         });
+        let defaults = self.topic_defaults.iter();
+        let defaults = defaults.map(|(key, value)| (key.clone(), Some(value.clone())));
+        let defaults = (!self.topic_defaults.is_empty()).then(|| {
+            let changes = defaults.collect();
+            MetadataRecord::TopicDefaultsChanged(TopicDefaultsChanged { changes })
+        });
         let producer_ids = (self.next_producer_id > 0).then_some({
             MetadataRecord::ProducerIdsAllocated(ProducerIdsAllocated {
                 broker_id: BrokerId(-1),
@@ -260,7 +277,8 @@ impl MetadataImage {
                 count: self.next_producer_id,
             })
         });
-        brokers.chain(topics).chain(producer_ids).collect()
+        let others = defaults.into_iter().chain(producer_ids);
+        brokers.chain(topics).chain(others).collect()
     }
 
     fn create_topic(&mut self, record: &TopicCreated) -> Result<(), ImageError> {
@@ -310,12 +328,7 @@ impl MetadataImage {
 
     fn change_config(&mut self, record: &TopicConfigChanged) -> Result<(), ImageError> {
         let topic = Arc::make_mut(self.topic_mut(record.topic_id)?);
-        for (key, value) in &record.changes {
-            match value {
-                Some(value) => topic.configs.insert(key.clone(), value.clone()),
-                None => topic.configs.remove(key),
-            };
-        }
+        change_configs(&mut topic.configs, &record.changes);
         Ok(())
     }
 
@@ -365,6 +378,19 @@ impl MetadataImage {
             .get(&topic_id)
             .and_then(|name| self.by_name.get_mut(name))
             .ok_or(ImageError::UnknownTopicId { topic_id })
+    }
+}
+
+/// Sets what has a value, and removes the rest.
+fn change_configs(
+    configs: &mut BTreeMap<String, String>,
+    changes: &BTreeMap<String, Option<String>>,
+) {
+    for (key, value) in changes {
+        match value {
+            Some(value) => configs.insert(key.clone(), value.clone()),
+            None => configs.remove(key),
+        };
     }
 }
 

@@ -21,7 +21,7 @@ pub use local::LocalQuorum;
 pub use log::{MetadataLog, MetadataLogOptions};
 pub use millstream_proto::metadata_record::{
     BrokerRegistered, MetadataRecord, PartitionRegistration, PartitionsAdded, ProducerIdsAllocated,
-    TopicConfigChanged, TopicCreated, TopicDeleted, WireError,
+    TopicConfigChanged, TopicCreated, TopicDefaultsChanged, TopicDeleted, WireError,
 };
 
 /// Commits metadata records and shows what they add up to.

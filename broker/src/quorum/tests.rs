@@ -74,7 +74,7 @@ fn open(
 fn proposal(image: &MetadataImage, number: u16) -> Vec<MetadataRecord> {
     let id = u8::try_from(number % 200).expect("below 200");
     let existing = image.topics().nth(usize::from(number) % 5);
-    match (number % 7, existing) {
+    match (number % 8, existing) {
         (0, Some(topic)) => vec![MetadataRecord::TopicDeleted(TopicDeleted {
             topic_id: topic.topic_id,
         })],
@@ -88,6 +88,16 @@ fn proposal(image: &MetadataImage, number: u16) -> Vec<MetadataRecord> {
         (2, Some(topic)) => vec![MetadataRecord::TopicConfigChanged(TopicConfigChanged {
             topic_id: topic.topic_id,
             changes: [("segment.ms".to_owned(), Some(number.to_string()))].into(),
+        })],
+        (4, _) => vec![MetadataRecord::TopicDefaultsChanged(TopicDefaultsChanged {
+            changes: [
+                ("segment.ms".to_owned(), Some(number.to_string())),
+                (
+                    "flush.ms".to_owned(),
+                    number.is_multiple_of(2).then(|| number.to_string()),
+                ),
+            ]
+            .into(),
         })],
         (3, _) => vec![
             MetadataRecord::ProducerIdsAllocated(ProducerIdsAllocated {

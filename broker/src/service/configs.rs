@@ -8,8 +8,11 @@ use super::{RequestContext, ServiceError, Services, topics::invalid_config};
 use crate::{
     config::{self, nearest, topic},
     coordinator::{OFFSETS_TOPIC, fixed_config},
-    quorum::{MetadataRecord, TopicConfigChanged},
+    quorum::{MetadataRecord, TopicConfigChanged, TopicDefaultsChanged, TopicImage},
 };
+
+/// What the broker's key of a default for topics begins with.
+pub const TOPIC_PREFIX: &str = "topics.config.";
 
 /// Where each key of the broker's configuration got its value; keys that are missing have their
 /// default. Keys are paths: `log.flush_interval`, `topics.config.retention.ms`.
@@ -35,6 +38,8 @@ pub enum ConfigSource {
     Environment,
     /// A flag of the daemon.
     Flag,
+    /// Changed while brokers ran, for all of them.
+    Cluster,
     /// The topic itself.
     Topic,
 }
@@ -96,12 +101,12 @@ impl Services {
         Ok(wanted.collect())
     }
 
-    /// Changes a topic's configuration, or only checks that it could be. Keys that are not named
-    /// keep their value.
+    /// Changes a topic's configuration or the defaults for all topics, or only checks that it could be.
+    /// Keys that are not named keep their value.
     ///
     /// # Errors
-    /// An unknown topic; keys or values that are refused; a broker's configuration, which is read
-    /// when it starts.
+    /// An unknown topic or broker; keys or values that are refused; other configuration of a broker, which is
+    /// read when it starts.
     ///
     /// # Cancel safety
     /// When it is dropped the change may or may not be made.
@@ -112,38 +117,55 @@ impl Services {
         changes: &[ConfigChange],
         validate_only: bool,
     ) -> Result<(), ServiceError> {
-        let ConfigResource::Topic(name) = resource else {
-            return Err(ServiceError::invalid_request(
-                "configuration of a broker cannot be changed while it runs",
-                "change its configuration file and restart it",
-            ));
-        };
-        let topic = self.topic_named(name)?;
-        let mut merged = topic.configs.clone();
-        let mut effective = BTreeMap::new();
-        for change in changes {
-            let (name, value) = checked(change)?;
-            check_is_not_fixed(&topic.name, &name)?;
-            if effective.insert(name.clone(), value.clone()).is_some() {
-                return Err(ServiceError::invalid_request(
-                    format!("topic config {name} is changed twice"),
-                    "name each key once",
-                ));
+        let record = match resource {
+            ConfigResource::Topic(name) => self.topic_change(name, changes)?,
+            ConfigResource::Broker(id) => {
+                self.check_is_local(id)?;
+                self.defaults_change(changes)?
             }
-            match value {
-                Some(value) => merged.insert(name, value),
-                None => merged.remove(&name),
-            };
-        }
-        self.topic_config(&merged)?;
-        if validate_only || effective.is_empty() {
+        };
+        if validate_only || changes.is_empty() {
             return Ok(());
         }
-        let record = MetadataRecord::TopicConfigChanged(TopicConfigChanged {
-            topic_id: topic.topic_id,
-            changes: effective,
-        });
         self.change_metadata(record).await
+    }
+
+    fn topic_change(
+        &self,
+        name: &str,
+        changes: &[ConfigChange],
+    ) -> Result<MetadataRecord, ServiceError> {
+        let topic = self.topic_named(name)?;
+        let changes = each_once(changes)?;
+        for name in changes.keys() {
+            check_is_not_fixed(&topic.name, name)?;
+        }
+        self.topic_config(&merged(&topic.configs, &changes))?;
+        Ok(MetadataRecord::TopicConfigChanged(TopicConfigChanged {
+            topic_id: topic.topic_id,
+            changes,
+        }))
+    }
+
+    /// Changed defaults for topics; every topic's own configs must go together with them.
+    fn defaults_change(&self, changes: &[ConfigChange]) -> Result<MetadataRecord, ServiceError> {
+        let of_topics: Result<Vec<_>, _> = changes.iter().map(of_topics).collect();
+        let changes = each_once(&of_topics?)?;
+        let image = self.quorum.image();
+        let defaults = merged(image.topic_defaults(), &changes);
+        let defaults = self.partitions.topic_defaults_with(&defaults);
+        let defaults = defaults.map_err(|errors| invalid_config(&errors))?;
+        let refused = |topic: &TopicImage| defaults.with_configs(&topic.configs).err();
+        let refused = image
+            .topics()
+            .find_map(|topic| Some((topic, refused(topic)?)));
+        if let Some((topic, errors)) = refused {
+            let error = invalid_config(&errors);
+            let message = format!("{} of topic {}", error.message, topic.name);
+            return Err(ServiceError::new(error.code, message, error.hint));
+        }
+        let record = TopicDefaultsChanged { changes };
+        Ok(MetadataRecord::TopicDefaultsChanged(record))
     }
 
     fn topic_entries(&self, name: &str) -> Result<Vec<ConfigEntry>, ServiceError> {
@@ -155,9 +177,9 @@ impl Services {
             source: if topic.configs.contains_key(key.name) {
                 ConfigSource::Topic
             } else {
-                self.source(&format!("topics.config.{}", key.name))
+                self.source_of_default(key)
             },
-            read_only: matches!(key.support, topic::Support::DefaultOnly { .. }),
+            read_only: is_fixed(key),
             default_value: key.default.to_owned(),
             documentation: key.documentation.to_owned(),
         };
@@ -179,20 +201,24 @@ impl Services {
         });
         let topic_defaults = self.partitions.topic_defaults();
         let topic_keys = topic::KEYS.iter().map(|key| {
-            let name = format!("topics.config.{}", key.name);
+            let value = topic_defaults.value(key.name).unwrap_or(key.default);
             ConfigEntry {
-                value: topic_defaults
-                    .value(key.name)
-                    .unwrap_or(key.default)
-                    .to_owned(),
-                source: self.source(&name),
-                read_only: true,
+                name: format!("{TOPIC_PREFIX}{}", key.name),
+                value: value.to_owned(),
+                source: self.source_of_default(key),
+                read_only: is_fixed(key),
                 default_value: key.default.to_owned(),
                 documentation: key.documentation.to_owned(),
-                name,
             }
         });
         keys.chain(topic_keys).collect()
+    }
+
+    fn source_of_default(&self, key: &topic::TopicKey) -> ConfigSource {
+        if self.quorum.image().topic_defaults().contains_key(key.name) {
+            return ConfigSource::Cluster;
+        }
+        self.source(&format!("{TOPIC_PREFIX}{}", key.name))
     }
 
     fn source(&self, path: &str) -> ConfigSource {
@@ -222,6 +248,55 @@ fn check_is_not_fixed(topic: &TopicName, key: &str) -> Result<(), ServiceError> 
         )),
         _ => Ok(()),
     }
+}
+
+/// Whether a key takes its default only.
+fn is_fixed(key: &topic::TopicKey) -> bool {
+    matches!(key.support, topic::Support::DefaultOnly { .. })
+}
+
+/// A change of the broker's configuration as one of the topics' that it is the default of.
+fn of_topics(change: &ConfigChange) -> Result<ConfigChange, ServiceError> {
+    let name = change.name.strip_prefix(TOPIC_PREFIX).ok_or_else(|| {
+        ServiceError::new(
+            ErrorCode::InvalidConfig,
+            "configuration of a broker cannot be changed while it runs",
+            "change its configuration file and restart it; defaults for topics can be changed, topics.config.*",
+        )
+    })?;
+    Ok(ConfigChange {
+        name: name.to_owned(),
+        value: change.value.clone(),
+    })
+}
+
+/// The changes in the form in which they are stored, each key once.
+fn each_once(changes: &[ConfigChange]) -> Result<BTreeMap<String, Option<String>>, ServiceError> {
+    let mut checked_changes = BTreeMap::new();
+    for change in changes {
+        let (name, value) = checked(change)?;
+        if checked_changes.insert(name.clone(), value).is_some() {
+            return Err(ServiceError::invalid_request(
+                format!("topic config {name} is changed twice"),
+                "name each key once",
+            ));
+        }
+    }
+    Ok(checked_changes)
+}
+
+/// The configs once they are changed.
+fn merged(
+    configs: &BTreeMap<String, String>,
+    changes: &BTreeMap<String, Option<String>>,
+) -> BTreeMap<String, String> {
+    let kept = configs
+        .iter()
+        .filter(|(name, _)| !changes.contains_key(*name));
+    let kept = kept.map(|(name, value)| (name.clone(), value.clone()));
+    let set = changes.iter();
+    let set = set.filter_map(|(name, value)| Some((name.clone(), value.clone()?)));
+    kept.chain(set).collect()
 }
 
 /// A change with key and value in the form in which they are stored.

@@ -332,8 +332,7 @@ impl Services {
         &self,
         configs: &BTreeMap<String, String>,
     ) -> Result<TopicConfig, ServiceError> {
-        let overrides = configs.iter().map(|(k, v)| (k.as_str(), v.as_str()));
-        let merged = self.partitions.topic_defaults().with_overrides(overrides);
+        let merged = self.partitions.topic_defaults().with_configs(configs);
         merged.map_err(|errors| invalid_config(&errors))
     }
 

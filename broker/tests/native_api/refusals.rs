@@ -250,7 +250,11 @@ async fn configs() {
         operation: None,
     };
     for (case, resource, changes) in [
-        ("alter a broker", resource(2, ""), vec![]),
+        (
+            "alter a broker",
+            resource(2, ""),
+            vec![set("topics.partitions", "3")],
+        ),
         ("alter an unknown topic", resource(1, "x"), vec![]),
         (
             "set an unknown key",

@@ -36,6 +36,8 @@ pub enum ConfigSource {
     Flag,
     /// The topic.
     Topic,
+    /// Changed while brokers ran, for all of them: a default for topics.
+    Cluster,
     /// A source that this version of the client does not know.
     Unknown,
 }
@@ -101,6 +103,7 @@ impl ConfigSource {
             v1::ConfigSource::Environment => Self::Environment,
             v1::ConfigSource::Flag => Self::Flag,
             v1::ConfigSource::Topic => Self::Topic,
+            v1::ConfigSource::Cluster => Self::Cluster,
             v1::ConfigSource::Unspecified => Self::Unknown,
         }
     }

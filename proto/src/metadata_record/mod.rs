@@ -18,6 +18,6 @@ pub use file::{FileKind, FileStart, HeaderError};
 pub use frame::{Frame, FrameError};
 pub use record::{
     BrokerRegistered, MetadataRecord, PartitionRegistration, PartitionsAdded, ProducerIdsAllocated,
-    TopicConfigChanged, TopicCreated, TopicDeleted,
+    TopicConfigChanged, TopicCreated, TopicDefaultsChanged, TopicDeleted,
 };
 pub use wire::WireError;

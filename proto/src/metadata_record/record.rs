@@ -22,6 +22,8 @@ pub enum MetadataRecord {
     ProducerIdsAllocated(ProducerIdsAllocated),
     /// A broker started. Expects an epoch above its last.
     BrokerRegistered(BrokerRegistered),
+    /// Defaults of topic configs change, for all topics. Expects nothing.
+    TopicDefaultsChanged(TopicDefaultsChanged),
 }
 
 /// A topic with all its partitions, from 0 on.
@@ -84,6 +86,13 @@ pub struct TopicConfigChanged {
     /// The topic.
     pub topic_id: TopicId,
     /// New value by Kafka's name; `None` goes back to the default.
+    pub changes: BTreeMap<String, Option<String>>,
+}
+
+/// Changed defaults of topic configs, of all brokers; keys that are not named keep theirs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TopicDefaultsChanged {
+    /// New default by Kafka's name; `None` goes back to what each broker's own configuration says.
     pub changes: BTreeMap<String, Option<String>>,
 }
 

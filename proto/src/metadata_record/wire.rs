@@ -10,7 +10,7 @@ use prost::Message;
 
 use super::record::{
     BrokerRegistered, MetadataRecord, PartitionRegistration, PartitionsAdded, ProducerIdsAllocated,
-    TopicConfigChanged, TopicCreated, TopicDeleted,
+    TopicConfigChanged, TopicCreated, TopicDefaultsChanged, TopicDeleted,
 };
 
 /// Newest version of every record type that this build reads, and the one it writes.
@@ -69,6 +69,7 @@ mod kind {
     pub(super) const TOPIC_DELETED: u16 = 19;
     pub(super) const PRODUCER_IDS_ALLOCATED: u16 = 20;
     pub(super) const BROKER_REGISTERED: u16 = 21;
+    pub(super) const TOPIC_DEFAULTS_CHANGED: u16 = 22;
 }
 
 fn name_of(kind: u16) -> Option<&'static str> {
@@ -79,6 +80,7 @@ fn name_of(kind: u16) -> Option<&'static str> {
         kind::TOPIC_DELETED => "TopicDeleted",
         kind::PRODUCER_IDS_ALLOCATED => "ProducerIdsAllocated",
         kind::BROKER_REGISTERED => "BrokerRegistered",
+        kind::TOPIC_DEFAULTS_CHANGED => "TopicDefaultsChanged",
         _ => return None,
     })
 }
@@ -136,6 +138,12 @@ struct TopicConfigChangedWire {
 }
 
 #[derive(Clone, PartialEq, Message)]
+struct TopicDefaultsChangedWire {
+    #[prost(message, repeated, tag = "1")]
+    changes: Vec<ConfigChangeWire>,
+}
+
+#[derive(Clone, PartialEq, Message)]
 struct TopicDeletedWire {
     #[prost(bytes = "vec", tag = "1")]
     topic_id: Vec<u8>,
@@ -189,7 +197,10 @@ pub(super) fn encode(record: &MetadataRecord) -> Encoded {
             (kind::PARTITIONS_ADDED, wire.encode_to_vec())
         }
         MetadataRecord::TopicConfigChanged(record) => {
-            let wire = config_changed_to_wire(record);
+            let wire = TopicConfigChangedWire {
+                topic_id: record.topic_id.as_bytes().to_vec(),
+                changes: changes_to_wire(&record.changes),
+            };
             (kind::TOPIC_CONFIG_CHANGED, wire.encode_to_vec())
         }
         MetadataRecord::TopicDeleted(record) => {
@@ -208,6 +219,11 @@ pub(super) fn encode(record: &MetadataRecord) -> Encoded {
         MetadataRecord::BrokerRegistered(record) => {
             let wire = broker_to_wire(record);
             (kind::BROKER_REGISTERED, wire.encode_to_vec())
+        }
+        MetadataRecord::TopicDefaultsChanged(record) => {
+            let changes = changes_to_wire(&record.changes);
+            let wire = TopicDefaultsChangedWire { changes };
+            (kind::TOPIC_DEFAULTS_CHANGED, wire.encode_to_vec())
         }
     };
     Encoded {
@@ -229,15 +245,17 @@ fn partition_to_wire(registration: &PartitionRegistration) -> PartitionWire {
     }
 }
 
-fn config_changed_to_wire(record: &TopicConfigChanged) -> TopicConfigChangedWire {
+fn changes_to_wire(changes: &BTreeMap<String, Option<String>>) -> Vec<ConfigChangeWire> {
     let change = |(name, value): (&String, &Option<String>)| ConfigChangeWire {
         name: name.clone(),
         value: value.clone(),
     };
-    TopicConfigChangedWire {
-        topic_id: record.topic_id.as_bytes().to_vec(),
-        changes: record.changes.iter().map(change).collect(),
-    }
+    changes.iter().map(change).collect()
+}
+
+fn changes_of_wire(changes: Vec<ConfigChangeWire>) -> BTreeMap<String, Option<String>> {
+    let changes = changes.into_iter();
+    changes.map(|change| (change.name, change.value)).collect()
 }
 
 fn broker_to_wire(record: &BrokerRegistered) -> BrokerRegisteredWire {
@@ -295,10 +313,9 @@ fn decode_known(kind: u16, payload: &[u8]) -> Result<MetadataRecord, String> {
         }
         kind::TOPIC_CONFIG_CHANGED => {
             let wire = TopicConfigChangedWire::decode(payload).map_err(text)?;
-            let changes = wire.changes.into_iter();
             MetadataRecord::TopicConfigChanged(TopicConfigChanged {
                 topic_id: topic_id(&wire.topic_id)?,
-                changes: changes.map(|change| (change.name, change.value)).collect(),
+                changes: changes_of_wire(wire.changes),
             })
         }
         kind::TOPIC_DELETED => {
@@ -312,6 +329,12 @@ fn decode_known(kind: u16, payload: &[u8]) -> Result<MetadataRecord, String> {
                 broker_id: BrokerId(wire.broker_id),
                 first: ProducerId(wire.first),
                 count: wire.count,
+            })
+        }
+        kind::TOPIC_DEFAULTS_CHANGED => {
+            let wire = TopicDefaultsChangedWire::decode(payload).map_err(text)?;
+            MetadataRecord::TopicDefaultsChanged(TopicDefaultsChanged {
+                changes: changes_of_wire(wire.changes),
             })
         }
         _ => MetadataRecord::BrokerRegistered(broker_of_wire(
@@ -402,6 +425,9 @@ mod tests {
                 port: 65535,
                 rack: String::new(),
                 version: "0.1.0".into(),
+            }),
+            MetadataRecord::TopicDefaultsChanged(TopicDefaultsChanged {
+                changes: [("a".into(), Some("1".into())), ("b".into(), None)].into(),
             }),
         ]
     }

@@ -8,6 +8,7 @@ use anyhow::Result;
 use clap::{Parser, Subcommand};
 
 mod build;
+mod client_suites;
 mod compat;
 mod config;
 mod demo;
@@ -67,6 +68,8 @@ enum Task {
     Demo(demo::Options),
     /// Run real clients of Kafka against Millstream and against Apache Kafka
     Interop(interop::Options),
+    /// Run the tests that ship inside published Rust clients of Kafka against Millstream
+    ClientSuites(client_suites::Options),
     /// Run a long test; without a name, list them
     Soak(soak::Options),
 }
@@ -94,6 +97,7 @@ fn run() -> Result<()> {
         Task::Test => test::run(&root),
         Task::Demo(options) => demo::run(&root, &options),
         Task::Interop(options) => interop::run(&root, &options),
+        Task::ClientSuites(options) => client_suites::run(&root, &options),
         Task::Soak(options) => soak::run(&root, &options),
     }
 }

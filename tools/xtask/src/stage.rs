@@ -85,7 +85,7 @@ impl Stages {
 }
 
 /// Passed and failed of a line like `test result: ok. 14 passed; 0 failed; 0 ignored; ...`.
-fn test_counts(line: &str) -> Option<(u64, u64)> {
+pub(crate) fn test_counts(line: &str) -> Option<(u64, u64)> {
     let counts = line.strip_prefix("test result: ")?;
     let number_before = |word: &str| -> Option<u64> {
         let (before, _) = counts.split_once(word)?;

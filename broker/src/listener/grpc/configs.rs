@@ -120,6 +120,7 @@ fn entry(entry: ConfigEntry) -> v1::ConfigEntry {
         ConfigSource::File => v1::ConfigSource::File,
         ConfigSource::Environment => v1::ConfigSource::Environment,
         ConfigSource::Flag => v1::ConfigSource::Flag,
+        ConfigSource::Cluster => v1::ConfigSource::Cluster,
         ConfigSource::Topic => v1::ConfigSource::Topic,
     };
     v1::ConfigEntry {

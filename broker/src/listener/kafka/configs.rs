@@ -9,7 +9,6 @@ use kafka_protocol::{
         AlterConfigsRequest, AlterConfigsResponse, DescribeConfigsRequest, DescribeConfigsResponse,
         IncrementalAlterConfigsRequest, IncrementalAlterConfigsResponse,
         ListConfigResourcesRequest, ListConfigResourcesResponse, alter_configs_response,
-        describe_configs_request::DescribeConfigsResource,
         describe_configs_response::{
             DescribeConfigsResourceResult, DescribeConfigsResult, DescribeConfigsSynonym,
         },
@@ -36,6 +35,7 @@ const BROKER: i8 = 4;
 const GROUP: i8 = 32;
 /// Where a value comes from (DescribeConfigsResponse of Kafka 4.3).
 const FROM_TOPIC: i8 = 1;
+const FROM_RUNNING_BROKER: i8 = 2;
 const FROM_BROKER: i8 = 4;
 const FROM_DEFAULT: i8 = 5;
 /// What is done to a value (IncrementalAlterConfigs).
@@ -48,6 +48,7 @@ const SUBTRACT: i8 = 3;
 pub(super) const fn source(source: ConfigSource) -> i8 {
     match source {
         ConfigSource::Topic => FROM_TOPIC,
+        ConfigSource::Cluster => FROM_RUNNING_BROKER,
         ConfigSource::File | ConfigSource::Environment | ConfigSource::Flag => FROM_BROKER,
         ConfigSource::Default => FROM_DEFAULT,
     }
@@ -58,7 +59,7 @@ pub(super) async fn describe_configs(
     request: DescribeConfigsRequest,
 ) -> DescribeConfigsResponse {
     let results = request.resources.into_iter().map(|asked| {
-        let entries = entries(&client, &asked);
+        let entries = entries(&client, asked.resource_type, &asked.resource_name);
         let result = DescribeConfigsResult::default()
             .with_resource_type(asked.resource_type)
             .with_resource_name(asked.resource_name);
@@ -81,18 +82,19 @@ pub(super) async fn describe_configs(
 
 fn entries(
     client: &Client,
-    asked: &DescribeConfigsResource,
+    resource_type: i8,
+    name: &str,
 ) -> Result<Vec<ConfigEntry>, ServiceError> {
     let describe = |resource: &ConfigResource| {
         let (services, context) = (client.services(), client.context());
         services.describe_configs(&context, resource, &[])
     };
     let of_broker = |id: String| describe(&ConfigResource::Broker(id)).map(under_kafkas_names);
-    if asked.resource_type == GROUP {
+    if resource_type == GROUP {
         // Any group's are those of the broker that answers.
         return of_broker(String::new()).map(of_groups);
     }
-    match resource(asked.resource_type, &asked.resource_name)? {
+    match resource(resource_type, name)? {
         ConfigResource::Broker(id) => of_broker(id),
         topic @ ConfigResource::Topic(_) => describe(&topic),
     }
@@ -174,8 +176,9 @@ pub(super) async fn incremental_alter_configs(
     for asked in request.resources {
         let altered = async {
             let resource = resource(asked.resource_type, &asked.resource_name)?;
-            let changes = changes(&client, &resource, &asked.configs)?;
-            alter(&client, &resource, &changes, request.validate_only).await
+            let current = entries(&client, asked.resource_type, &asked.resource_name)?;
+            let changes = changes(&current, &asked.configs)?;
+            alter(&client, &resource, changes, request.validate_only).await
         };
         let altered = altered.await;
         let response = incremental_alter_configs_response::AlterConfigsResourceResponse::default()
@@ -194,31 +197,25 @@ pub(super) async fn incremental_alter_configs(
 async fn alter(
     client: &Client,
     resource: &ConfigResource,
-    changes: &[ConfigChange],
+    mut changes: Vec<ConfigChange>,
     validate_only: bool,
 ) -> Result<(), ServiceError> {
     if let ConfigResource::Broker(_) = resource {
-        return Err(ServiceError::new(
-            ErrorCode::InvalidConfig,
-            "configuration of a broker cannot be changed while it runs",
-            "change its configuration file and restart it",
-        ));
+        for change in &mut changes {
+            change.name = broker_names::ours(&change.name);
+        }
     }
     let (services, context) = (client.services(), client.context());
     services
-        .alter_configs(&context, resource, changes, validate_only)
+        .alter_configs(&context, resource, &changes, validate_only)
         .await
 }
 
 fn changes(
-    client: &Client,
-    resource: &ConfigResource,
+    current: &[ConfigEntry],
     asked: &[AlterableConfig],
 ) -> Result<Vec<ConfigChange>, ServiceError> {
-    let entries = client
-        .services()
-        .describe_configs(&client.context(), resource, &[])?;
-    let current: BTreeMap<&str, &str> = entries
+    let current: BTreeMap<&str, &str> = current
         .iter()
         .map(|entry| (&*entry.name, &*entry.value))
         .collect();
@@ -255,11 +252,12 @@ fn join<'a>(
     listed: &'a str,
     change: impl FnOnce(&mut Vec<&'a str>),
 ) -> Result<String, ServiceError> {
-    let key = topic::KEYS.iter().find(|key| key.name == name);
+    let topic_key = broker_names::topic_key(name).unwrap_or(name);
+    let key = topic::KEYS.iter().find(|key| key.name == topic_key);
     if key.is_some_and(|key| !matches!(key.kind, Kind::ListOf(_) | Kind::Text)) {
         return Err(ServiceError::new(
             ErrorCode::InvalidConfig,
-            format!("topic config {name} is no list"),
+            format!("config {name} is no list"),
             "set it instead",
         ));
     }
@@ -277,9 +275,12 @@ pub(super) async fn alter_configs(
     for asked in request.resources {
         let altered = async {
             let resource = resource(asked.resource_type, &asked.resource_name)?;
-            let (services, context) = (client.services(), client.context());
-            let entries = services.describe_configs(&context, &resource, &[])?;
-            let overridden = entries.iter().filter(|e| e.source == ConfigSource::Topic);
+            let current = entries(&client, asked.resource_type, &asked.resource_name)?;
+            let own = match resource {
+                ConfigResource::Topic(_) => ConfigSource::Topic,
+                ConfigResource::Broker(_) => ConfigSource::Cluster,
+            };
+            let overridden = current.iter().filter(|entry| entry.source == own);
             let mut values: BTreeMap<String, Option<String>> =
                 overridden.map(|entry| (entry.name.clone(), None)).collect();
             for config in &asked.configs {
@@ -287,10 +288,10 @@ pub(super) async fn alter_configs(
                 values.insert(config.name.to_string(), value);
             }
             let changes = values.into_iter();
-            let changes: Vec<_> = changes
+            let changes = changes
                 .map(|(name, value)| ConfigChange { name, value })
                 .collect();
-            alter(&client, &resource, &changes, request.validate_only).await
+            alter(&client, &resource, changes, request.validate_only).await
         };
         let altered = altered.await;
         let response = alter_configs_response::AlterConfigsResourceResponse::default()

@@ -214,14 +214,35 @@ async fn add_partitions(
     topic: &CreatePartitionsTopic,
     validate_only: bool,
 ) -> Result<(), ServiceError> {
+    let (services, context) = (client.services(), client.context());
     if let Some(assignments) = &topic.assignments {
+        let name = TopicRef::Name(topic.name.to_string());
+        let existing = services.describe_topic(&context, &name, false)?;
+        check_assigned_count(topic, existing.partitions.len(), assignments.len())?;
         let assigned = (0..).zip(assignments.iter().map(|added| &*added.broker_ids));
         check_assignment(client, assigned)?;
     }
-    let (services, context) = (client.services(), client.context());
     services
         .create_partitions(&context, &topic.name, topic.count, validate_only)
         .await
+}
+
+/// Refuses replicas of more or fewer partitions than are added. Where none would be, the total is wrong.
+fn check_assigned_count(
+    topic: &CreatePartitionsTopic,
+    existing: usize,
+    assigned: usize,
+) -> Result<(), ServiceError> {
+    let total = usize::try_from(topic.count).unwrap_or(0);
+    match total.saturating_sub(existing) {
+        0 => Ok(()),
+        added if added == assigned => Ok(()),
+        added => Err(ServiceError::new(
+            ErrorCode::InvalidReplicaAssignment,
+            format!("{assigned} assignments for the {added} partitions that are added"),
+            "assign each added partition, or leave that to the broker",
+        )),
+    }
 }
 
 pub(super) async fn delete_records(

@@ -645,6 +645,8 @@ pub enum ConfigSource {
     Flag = 4,
     /// Set on the topic itself.
     Topic = 5,
+    /// Changed while brokers ran, for all of them: a default for topics.
+    Cluster = 6,
 }
 impl ConfigSource {
     /// String value of the enum field names used in the ProtoBuf definition.
@@ -659,6 +661,7 @@ impl ConfigSource {
             Self::Environment => "CONFIG_SOURCE_ENVIRONMENT",
             Self::Flag => "CONFIG_SOURCE_FLAG",
             Self::Topic => "CONFIG_SOURCE_TOPIC",
+            Self::Cluster => "CONFIG_SOURCE_CLUSTER",
         }
     }
     /// Creates an enum from field names used in the ProtoBuf definition.
@@ -670,6 +673,7 @@ impl ConfigSource {
             "CONFIG_SOURCE_ENVIRONMENT" => Some(Self::Environment),
             "CONFIG_SOURCE_FLAG" => Some(Self::Flag),
             "CONFIG_SOURCE_TOPIC" => Some(Self::Topic),
+            "CONFIG_SOURCE_CLUSTER" => Some(Self::Cluster),
             _ => None,
         }
     }

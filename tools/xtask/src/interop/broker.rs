@@ -71,7 +71,8 @@ impl Broker {
     /// # Errors
     /// When it is not ready in time.
     pub(crate) fn millstream(daemon: &Path, folder: &Path) -> Result<Self> {
-        Self::millstream_with(daemon, folder, MILLSTREAM_SETTINGS)
+        let server = format!("127.0.0.1:{}", free_port()?);
+        Self::millstream_at(daemon, folder, &server, MILLSTREAM_SETTINGS)
     }
 
     /// The same with nothing but its defaults.
@@ -79,19 +80,34 @@ impl Broker {
     /// # Errors
     /// When it is not ready in time.
     pub(crate) fn millstream_of_defaults(daemon: &Path, folder: &Path) -> Result<Self> {
-        Self::millstream_with(daemon, folder, &[])
+        let server = format!("127.0.0.1:{}", free_port()?);
+        Self::millstream_at(daemon, folder, &server, &[])
     }
 
-    fn millstream_with(daemon: &Path, folder: &Path, settings: &[&str]) -> Result<Self> {
+    /// The same at an address, with settings.
+    ///
+    /// # Errors
+    /// When it is not ready in time.
+    pub(crate) fn millstream_at(
+        daemon: &Path,
+        folder: &Path,
+        server: &str,
+        settings: &[&str],
+    ) -> Result<Self> {
         let data_dir = emptied(folder)?.join("data");
-        let server = format!("127.0.0.1:{}", free_port()?);
         let mut command = Command::new(daemon);
         command.arg("--data-dir").arg(&data_dir);
         let kafka_address = format!("listeners.kafka_address={server}");
         for setting in [settings, OTHER_LISTENERS, &[&kafka_address]].concat() {
             command.args(["--set", setting]);
         }
-        Self::start(Kind::Millstream, command, folder, data_dir, server)
+        Self::start(
+            Kind::Millstream,
+            command,
+            folder,
+            data_dir,
+            server.to_owned(),
+        )
     }
 
     /// Starts an Apache Kafka (KRaft, one node) in an empty folder.

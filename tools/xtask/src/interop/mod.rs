@@ -12,7 +12,7 @@ mod client;
 mod install;
 mod log_files;
 mod matrix;
-mod program;
+pub(crate) mod program;
 mod record;
 mod selection;
 mod suite;
@@ -153,7 +153,10 @@ fn run_all(
 }
 
 /// `MILLSTREAMD`, else the release daemon, which is built.
-fn daemon(root: &Path) -> Result<PathBuf> {
+///
+/// # Errors
+/// When the build fails.
+pub(crate) fn daemon(root: &Path) -> Result<PathBuf> {
     if let Some(daemon) = env::var_os("MILLSTREAMD") {
         return Ok(daemon.into());
     }

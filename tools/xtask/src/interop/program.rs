@@ -250,6 +250,12 @@ fn bound(command: &Command) -> Command {
         .arg(command.get_program())
         .args(command.get_args())
         .process_group(0);
+    for (variable, value) in command.get_envs() {
+        match value {
+            Some(value) => bound.env(variable, value),
+            None => bound.env_remove(variable),
+        };
+    }
     if let Some(folder) = command.get_current_dir() {
         bound.current_dir(folder);
     }
@@ -347,6 +353,8 @@ mod tests {
         let output = run(&shell("cat; echo aside >&2"), b"input").expect("runs");
         assert_eq!(output.stdout, "input");
         assert_eq!(output.stderr, "aside\n");
+        let told = run(shell("printf %s $WORD").env("WORD", "told"), b"").expect("runs");
+        assert_eq!(told.stdout, "told");
         let error = run(&shell("echo why >&2; exit 3"), b"")
             .err()
             .expect("fails");

@@ -231,6 +231,7 @@ impl Replay {
                 self.topics.remove(&deleted.topic_id);
             }
             MetadataRecord::TopicConfigChanged(_)
+            | MetadataRecord::TopicDefaultsChanged(_)
             | MetadataRecord::ProducerIdsAllocated(_)
             | MetadataRecord::BrokerRegistered(_) => {}
         }

@@ -8,8 +8,8 @@ use super::{
     error::DecodeError,
 };
 
-/// Decodes the body of a request, of which nothing may be left over. Strings and bytes of what is returned
-/// are slices of `body`, which is empty afterwards, and of no use after an error.
+/// Decodes the body of a request. Strings and bytes of what is returned are slices of `body`, which is of no use
+/// afterwards.
 ///
 /// # Errors
 /// What [`check`] refuses, and strings that are not UTF-8.
@@ -27,7 +27,7 @@ pub fn decode<T: ServedRequest>(
         T::API_KEY,
         "a request is decoded as that of its key"
     );
-    check(api_key, version, body, limits)?;
+    body.truncate(check(api_key, version, body, limits)?);
     let api = apis::of_version(api_key, version)?.layout.name;
     let undecodable = |reason| DecodeError::Undecodable {
         api,

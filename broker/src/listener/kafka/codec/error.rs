@@ -122,10 +122,4 @@ pub enum Problem {
     /// A string that is not UTF-8.
     #[error("is not UTF-8")]
     NotUtf8,
-    /// Bytes after the last field.
-    #[error("{left} bytes are left over")]
-    TrailingBytes {
-        /// How many.
-        left: usize,
-    },
 }

@@ -61,7 +61,7 @@ pub struct ProducePartition {
 }
 
 impl ProduceRequest {
-    /// Reads a request, of which nothing may be left over. Its batches are all that holds the memory of `body`
+    /// Reads a request, and ignores what is behind it. Its batches are all that holds the memory of `body`
     /// afterwards: a single one may be changed where it is.
     ///
     /// # Errors
@@ -92,7 +92,6 @@ fn request(walk: &mut Walk<'_>, body: &Bytes) -> Result<ProduceRequest, Problem>
         topics.push(topic(walk, body, &mut partitions)?);
     }
     no_tagged_fields(walk)?;
-    walk.end()?;
     Ok(ProduceRequest {
         acks,
         timeout_ms,

@@ -133,15 +133,6 @@ impl<'a> Walk<'a> {
         self.unknown_tagged_fields_left = left.ok_or(Problem::TooManyTaggedFields)?;
         self.cursor.take(size).map(drop)
     }
-
-    /// Makes sure that nothing is left.
-    pub(super) fn end(&mut self) -> Result<(), Problem> {
-        self.field = "(end)";
-        match self.cursor.left() {
-            0 => Ok(()),
-            left => Err(Problem::TrailingBytes { left }),
-        }
-    }
 }
 
 /// What a problem among tagged fields is said to be in.

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::{
     config::value::{ByteSize, Value},
-    service::configs::ConfigEntry,
+    service::configs::{ConfigEntry, TOPIC_PREFIX},
 };
 
 /// How Kafka writes a value that has a unit here.
@@ -166,13 +166,15 @@ const TOPIC_DEFAULTS: &[(&str, &str)] = &[
     ("min.insync.replicas", "min.insync.replicas"),
 ];
 
-/// What our key of a default for topics begins with.
-const TOPIC_PREFIX: &str = "topics.config.";
-
 /// The topic's key of which this is the broker's default.
 pub(super) fn topic_key(kafkas: &str) -> Option<&'static str> {
     let found = TOPIC_DEFAULTS.iter().find(|(name, _)| *name == kafkas);
     found.map(|(_, key)| *key)
+}
+
+/// Our name of a key that can be changed; others are as they came.
+pub(super) fn ours(kafkas: &str) -> String {
+    topic_key(kafkas).map_or_else(|| kafkas.to_owned(), |key| format!("{TOPIC_PREFIX}{key}"))
 }
 
 /// Whether Kafka writes the value of this key as a number and ours has a unit.

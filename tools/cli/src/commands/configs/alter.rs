@@ -18,8 +18,9 @@ use crate::{
 /// Options of `configs alter`.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
-Example:
-  millstream configs alter --topic flights --set retention.ms=86400000 --delete segment.bytes")]
+Examples:
+  millstream configs alter --topic flights --set retention.ms=86400000 --delete segment.bytes
+  millstream configs alter --broker --set topics.config.retention.ms=86400000")]
 pub(crate) struct Options {
     #[command(flatten)]
     target: Target,

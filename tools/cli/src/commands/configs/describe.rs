@@ -87,6 +87,7 @@ const fn source(source: ConfigSource) -> &'static str {
         ConfigSource::Environment => "environment",
         ConfigSource::Flag => "flag",
         ConfigSource::Topic => "topic",
+        ConfigSource::Cluster => "cluster",
         _ => "unknown",
     }
 }

@@ -20,7 +20,7 @@ Examples:
 pub(crate) enum Verb {
     /// Show the keys of a topic or broker, their values and where those come from
     Describe(describe::Options),
-    /// Set keys of a topic, or take them back to their defaults
+    /// Set keys of a topic or defaults of all topics, or take them back
     Alter(alter::Options),
 }
 

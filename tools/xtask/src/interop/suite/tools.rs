@@ -116,24 +116,24 @@ const OUTPUT: &[&str] = &[
     "h:3\tkey 2\tvalue 2\n",
     "h:4\tkey 1\tnull\n",
 ];
-const READ: &[&str] = &[
-    "--topic={topic}",
-    "--from-beginning",
-    "--max-messages=3",
-    "--timeout-ms=60000",
-    "--property=print.key=true",
-    "--property=print.headers=true",
-    "--group={group}",
-];
-const READ_848: &[&str] = &[
-    "--topic={topic}",
-    "--from-beginning",
-    "--max-messages=3",
-    "--timeout-ms=60000",
-    "--property=print.key=true",
-    "--property=print.headers=true",
+/// Reads those three as a member of a group.
+macro_rules! read {
+    ($($member:literal),+) => {
+        &[
+            "--topic={topic}",
+            "--from-beginning",
+            "--max-messages=3",
+            "--timeout-ms=60000",
+            "--property=print.key=true",
+            "--property=print.headers=true",
+            $($member),+
+        ]
+    };
+}
+const READ: &[&str] = read!["--group={group}"];
+const READ_848: &[&str] = read![
     "--group={group}-848",
-    "--consumer-property=group.protocol=consumer",
+    "--consumer-property=group.protocol=consumer"
 ];
 
 const CALLS: &[Call] = &[
@@ -292,6 +292,17 @@ const CALLS: &[Call] = &[
     ),
     call(
         &CONFIGS,
+        "--alter a broker",
+        &[
+            "--alter",
+            "--entity-type=brokers",
+            "--entity-name=1",
+            "--add-config=message.max.bytes=2000000",
+        ],
+        &["Completed updating config for broker 1."],
+    ),
+    call(
+        &CONFIGS,
         "--describe a broker",
         &[
             "--describe",
@@ -299,7 +310,21 @@ const CALLS: &[Call] = &[
             "--entity-name=1",
             "--all",
         ],
-        &["offsets.topic.num.partitions=50"],
+        &[
+            "offsets.topic.num.partitions=50",
+            "message.max.bytes=2000000",
+        ],
+    ),
+    call(
+        &CONFIGS,
+        "--alter a broker, delete",
+        &[
+            "--alter",
+            "--entity-type=brokers",
+            "--entity-name=1",
+            "--delete-config=message.max.bytes",
+        ],
+        &["Completed updating config for broker 1."],
     ),
     call(
         &PRODUCER_PERF,
