@@ -1,7 +1,8 @@
 //! Members of a group join, leave, crash and stand still, and the daemon is killed: a partition never
 //! has two owners, nothing committed is lost, every record is seen, and nobody is stopped for another.
 //!
-//! `MILLSTREAM_REBALANCES` and `MILLSTREAM_CHURN_SEED` make it longer and repeat a run.
+//! `MILLSTREAM_REBALANCES`, `MILLSTREAM_MIXED_REBALANCES` and `MILLSTREAM_CHURN_SEED` make it longer and
+//! repeat a run.
 
 use std::{sync::Arc, time::Duration};
 
@@ -10,8 +11,8 @@ use millstream::Client;
 use millstream_tests::{
     Daemon, Native,
     churn::{
-        Ending, Life, Observer, Outcome, Plan, RawMember, Run, Scene, SubscribeBy, check, drain,
-        live, moves, record_log_ends, timing,
+        Cast, Dialect, Ending, Life, Observer, Outcome, Plan, Protocol, RawMember, Run, Scene,
+        SubscribeBy, check, drain, live, moves, record_log_ends, timing,
     },
     scale,
     workload::{Workload, WorkloadOptions},
@@ -20,6 +21,7 @@ use tokio::task::JoinSet;
 
 /// Rebalances in CI.
 const REBALANCES: i32 = 150;
+const MIXED_REBALANCES: i32 = 200;
 /// Rebalances between two kills of the daemon, of which there are at least two.
 const REBALANCES_PER_KILL: i32 = 200;
 const KILLS_MIN: i32 = 2;
@@ -30,8 +32,8 @@ const EVICTION_ROUNDS_LONG: usize = 25;
 const EVICTION_P99: Duration = Duration::from_millis(100);
 /// Machines that run CI are shared: times are asserted at ten times their value there.
 const CI_FACTOR: u32 = 10;
-/// What members of a run do, each at least once.
-const DONE: [&str; 11] = [
+/// What members of the native API do in a run, each at least once.
+const DONE_NATIVE: &[&str] = &[
     "joined",
     "left",
     "crashed",
@@ -44,40 +46,147 @@ const DONE: [&str; 11] = [
     "late return refused",
     "daemon killed",
 ];
+/// What members of the Kafka protocol do.
+const DONE_KAFKA: &[&str] = &[
+    "joined",
+    "left",
+    "crashed",
+    "paused",
+    "interrupted",
+    "resumed",
+    "fenced",
+    "succeeded",
+    "commit refused",
+    "daemon killed",
+];
+
+const EAGER: Protocol = Protocol::Kafka(Dialect::Eager);
+const COOPERATIVE: Protocol = Protocol::Kafka(Dialect::Cooperative);
+const CONSUMER: Protocol = Protocol::Kafka(Dialect::Consumer);
+
+fn seed() -> u64 {
+    let seed = scale::from_environment("MILLSTREAM_CHURN_SEED", u64::from(std::process::id()));
+    println!("MILLSTREAM_CHURN_SEED={seed}");
+    seed
+}
+
+fn kills(rebalances: i32) -> i32 {
+    (rebalances / REBALANCES_PER_KILL).max(KILLS_MIN)
+}
+
+fn assert_no_anomaly(outcome: &Outcome) {
+    println!("{outcome}");
+    assert!(outcome.written.anomalies.is_empty(), "{outcome}");
+    for group in &outcome.groups {
+        assert!(group.report.anomalies.is_empty(), "{outcome}");
+        assert!(group.report.stale_commits_sent > 0, "{outcome}");
+    }
+}
+
+fn assert_done(outcome: &Outcome, group: usize, done: &[&str]) {
+    let group = &outcome.groups[group];
+    for done in done {
+        assert!(group.tally.contains_key(done), "nobody {done}: {group}");
+    }
+}
 
 fn assert_eviction_times(outcome: &Outcome, limit: Duration) {
-    let p99 = timing::percentile(&outcome.evictions, 99);
-    assert!(!outcome.evictions.is_empty(), "{outcome}");
+    let times = &outcome.groups[0].evictions.times;
+    let p99 = timing::percentile(times, 99);
+    assert!(!times.is_empty(), "{outcome}");
     assert!(p99 <= limit, "{p99:?}: {outcome}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn group_churn_gives_no_partition_twice_and_loses_no_commit_and_no_record() -> Result<()> {
     let rebalances = scale::from_environment("MILLSTREAM_REBALANCES", REBALANCES);
-    let seed = scale::from_environment("MILLSTREAM_CHURN_SEED", u64::from(std::process::id()));
-    println!("MILLSTREAM_CHURN_SEED={seed}, {rebalances} rebalances");
     let is_long = rebalances > REBALANCES;
-    let outcome = Run::carry_out(Plan {
+    let cast = Cast {
+        group: "churn",
+        steady: vec![Protocol::Client; 6],
+        guests: 44,
+        guests_speak: vec![Protocol::Client, Protocol::Native],
         rebalances,
-        kills: (rebalances / REBALANCES_PER_KILL).max(KILLS_MIN),
+    };
+    let outcome = Run::carry_out(Plan {
+        casts: vec![cast],
+        kills: kills(rebalances),
         eviction_rounds: if is_long {
             EVICTION_ROUNDS_LONG
         } else {
             EVICTION_ROUNDS
         },
-        seed,
+        seed: seed(),
     })
     .await?;
-    println!("{outcome}");
-    assert!(outcome.report.anomalies.is_empty(), "{outcome}");
-    assert!(outcome.written.anomalies.is_empty(), "{outcome}");
-    assert!(outcome.rebalances >= rebalances, "{outcome}");
-    for done in DONE {
-        assert!(outcome.tally.contains_key(done), "nobody {done}: {outcome}");
-    }
-    assert!(outcome.report.stale_commits_sent > 0, "{outcome}");
+    assert_no_anomaly(&outcome);
+    assert!(outcome.rebalances() >= rebalances, "{outcome}");
+    assert_done(&outcome, 0, DONE_NATIVE);
     let factor = if is_long { 1 } else { CI_FACTOR };
     assert_eviction_times(&outcome, EVICTION_P99 * factor);
+    Ok(())
+}
+
+/// Fifty members of every protocol, in three groups: one of all protocols at once; one of the classic
+/// protocol, of both its kinds; and one that changes its kind whenever members of another protocol come
+/// to those of the classic one that stay, and are gone again. A classic generation waits for those who
+/// are gone, and so there are fewer of them in the same time.
+fn casts(rebalances: i32) -> Vec<Cast> {
+    let everybody = vec![
+        Protocol::Client,
+        Protocol::Native,
+        CONSUMER,
+        EAGER,
+        COOPERATIVE,
+    ];
+    vec![
+        Cast {
+            group: "mixed",
+            steady: vec![
+                Protocol::Client,
+                Protocol::Client,
+                CONSUMER,
+                CONSUMER,
+                EAGER,
+                COOPERATIVE,
+            ],
+            guests: 20,
+            guests_speak: everybody,
+            rebalances: rebalances / 2,
+        },
+        Cast {
+            group: "classic",
+            steady: vec![EAGER, COOPERATIVE, COOPERATIVE],
+            guests: 11,
+            guests_speak: vec![EAGER, COOPERATIVE],
+            rebalances: rebalances / 10,
+        },
+        Cast {
+            group: "migrating",
+            steady: vec![EAGER, COOPERATIVE, COOPERATIVE],
+            guests: 7,
+            guests_speak: vec![CONSUMER, Protocol::Native, EAGER, COOPERATIVE],
+            rebalances: rebalances * 2 / 5,
+        },
+    ]
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn churn_of_all_protocols_gives_no_partition_twice_and_loses_no_commit_and_no_record()
+-> Result<()> {
+    let rebalances = scale::from_environment("MILLSTREAM_MIXED_REBALANCES", MIXED_REBALANCES);
+    let outcome = Run::carry_out(Plan {
+        casts: casts(rebalances),
+        kills: kills(rebalances),
+        eviction_rounds: 0,
+        seed: seed(),
+    })
+    .await?;
+    assert_no_anomaly(&outcome);
+    assert!(outcome.rebalances() >= rebalances, "{outcome}");
+    for group in 0..outcome.groups.len() {
+        assert_done(&outcome, group, DONE_KAFKA);
+    }
     Ok(())
 }
 
@@ -112,7 +221,7 @@ async fn a_rebalance_leaves_partitions_alone_that_do_not_move() -> Result<()> {
     let daemon = Daemon::start()?;
     let native = Native::connect(daemon.native()).await?;
     let workload = write(&daemon, &native).await?;
-    let scene = Arc::new(Scene::new(daemon.native(), "calm", &[TOPIC]));
+    let scene = Arc::new(Scene::new(&daemon, "calm", &[TOPIC]));
     let mut steady = JoinSet::new();
     for _ in 0..STEADY {
         let life = Life {

@@ -89,7 +89,7 @@ async fn flights_reach_a_group_of_processes_of_which_one_is_killed_and_one_comes
     let total = flights.rows().count();
     let mut daemon = Daemon::start()?;
     Cli::new(&daemon, ["topics", "create", TOPIC, "--partitions", "8"])?.stdout()?;
-    let scene = Arc::new(Scene::new(daemon.native(), GROUP, &[TOPIC]));
+    let scene = Arc::new(Scene::new(&daemon, GROUP, &[TOPIC]));
     let (sink, mut printed) = mpsc::unbounded_channel();
     let start = || {
         let member = scene.recorder.member();

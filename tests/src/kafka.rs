@@ -4,6 +4,8 @@
 //! Bytes are encoded and decoded by the crate `kafka-protocol`, which the broker's own writers of produce
 //! and fetch do not use.
 
+mod groups;
+
 use std::{net::SocketAddr, time::Duration};
 
 use anyhow::{Context as _, Result, ensure};
@@ -28,6 +30,8 @@ use tokio::{
     net::TcpStream,
     time::timeout,
 };
+
+pub use self::groups::{DescribedTopic, FetchWait, Identity, group_id, text};
 
 /// How long an answer may take.
 const CALL_TIMEOUT: Duration = Duration::from_secs(30);

@@ -22,11 +22,11 @@ pub fn check(history: &[Observed]) -> Report {
     for (number, observed) in history.iter().enumerate() {
         checker.take(number, observed);
     }
-    let anomalies: Vec<_> = checker.anomalies.into_iter().collect();
-    let some = anomalies.iter().take(EXCERPTS_MAX);
+    let some = checker.anomalies.iter().take(EXCERPTS_MAX);
+    let excerpts = some.map(|(anomaly, number)| excerpt(history, anomaly, *number));
     Report {
-        excerpts: some.map(|anomaly| excerpt(history, anomaly)).collect(),
-        anomalies,
+        excerpts: excerpts.collect(),
+        anomalies: checker.anomalies.into_keys().collect(),
         ..checker.report
     }
 }
@@ -36,7 +36,10 @@ struct Checker {
     members: HashMap<MemberNumber, Member>,
     partitions: BTreeMap<TopicPartition, Partition>,
     commits: HashMap<CommitNumber, Commit>,
-    anomalies: BTreeSet<Anomaly>,
+    /// Each with the number of the observation that shows it first.
+    anomalies: BTreeMap<Anomaly, usize>,
+    /// The observation that is taken.
+    number: usize,
     report: Report,
 }
 
@@ -125,8 +128,9 @@ struct Commit {
 impl Checker {
     fn take(&mut self, number: usize, observed: &Observed) {
         let at = observed.at;
+        self.number = number;
         match &observed.what {
-            Observation::Trusted { member, until } => self.member(*member).trusted_until = *until,
+            Observation::Trusted { member, until } => self.trusted(at, *member, *until),
             Observation::Broke { member, evicted_at } => {
                 let until = &mut self.member(*member).trusted_until;
                 *until = Some(until.map_or(*evicted_at, |before| before.min(*evicted_at)));
@@ -168,6 +172,10 @@ impl Checker {
         }
     }
 
+    fn found(&mut self, anomaly: Anomaly) {
+        self.anomalies.entry(anomaly).or_insert(self.number);
+    }
+
     fn member(&mut self, member: MemberNumber) -> &mut Member {
         self.members.entry(member).or_default()
     }
@@ -185,14 +193,45 @@ impl Checker {
 
     fn gained(&mut self, at: Duration, newcomer: MemberNumber, partition: &TopicPartition) {
         self.report.gained += 1;
-        let before = self.partition(partition).newest.replace(newcomer);
-        if let Some(holder) = before.filter(|holder| *holder != newcomer) {
-            let had = self.member(holder);
-            if had.held.contains_key(partition) && had.is_trusted(at) {
-                self.two_owners(partition, holder, newcomer);
+        self.member(newcomer).held.insert(partition.clone(), None);
+        let holder = self.other_owner(at, newcomer, partition);
+        let is_trusted = self.member(newcomer).is_trusted(at);
+        match holder {
+            Some(holder) if is_trusted => self.two_owners(partition, holder, newcomer),
+            // It may have been told before its membership ended, and hear of it now. Whether that is
+            // so the broker's next words to it say.
+            Some(_) => return,
+            None => {}
+        }
+        self.partition(partition).newest = Some(newcomer);
+    }
+
+    /// Who else got the partition last, holds it, and may not lose it yet.
+    fn other_owner(
+        &mut self,
+        at: Duration,
+        member: MemberNumber,
+        partition: &TopicPartition,
+    ) -> Option<MemberNumber> {
+        let newest = self.partition(partition).newest;
+        let other = newest.filter(|newest| *newest != member)?;
+        let had = self.member(other);
+        (had.held.contains_key(partition) && had.is_trusted(at)).then_some(other)
+    }
+
+    /// The broker heard of the member, so nobody else may have what it holds.
+    fn trusted(&mut self, at: Duration, number: MemberNumber, until: Option<Duration>) {
+        let member = self.member(number);
+        member.trusted_until = until;
+        if !member.is_trusted(at) {
+            return;
+        }
+        let held: Vec<_> = member.held.keys().cloned().collect();
+        for partition in held {
+            if let Some(other) = self.other_owner(at, number, &partition) {
+                self.two_owners(&partition, other, number);
             }
         }
-        self.member(newcomer).held.insert(partition.clone(), None);
     }
 
     fn two_owners(
@@ -201,7 +240,7 @@ impl Checker {
         holder: MemberNumber,
         newcomer: MemberNumber,
     ) {
-        self.anomalies.insert(Anomaly::TwoOwners {
+        self.found(Anomaly::TwoOwners {
             partition: partition.clone(),
             holder,
             newcomer,
@@ -225,8 +264,7 @@ impl Checker {
         let member = self.member(number);
         member.held.clear();
         if member.is_trusted(at) {
-            self.anomalies
-                .insert(Anomaly::FencedWithoutCause { member: number });
+            self.found(Anomaly::FencedWithoutCause { member: number });
         }
     }
 
@@ -239,7 +277,7 @@ impl Checker {
         };
         match due.replace(offset + 1) {
             Some(expected) if expected != offset => {
-                self.anomalies.insert(Anomaly::PollOutOfTurn {
+                self.found(Anomaly::PollOutOfTurn {
                     partition: partition.clone(),
                     member,
                     expected,
@@ -282,21 +320,21 @@ impl Checker {
             ..
         } = commit;
         if commit.is_stale {
-            self.anomalies.insert(Anomaly::StaleCommit {
+            self.found(Anomaly::StaleCommit {
                 partition: partition.clone(),
                 member,
                 offset,
             });
         }
         if let Some(before) = commit.committed_before.filter(|before| *before > offset) {
-            self.anomalies.insert(Anomaly::CommitRegressed {
+            self.found(Anomaly::CommitRegressed {
                 partition: partition.clone(),
                 before,
                 after: Some(offset),
             });
         }
         if let Some(unseen) = commit.unseen {
-            self.anomalies.insert(Anomaly::CommitAhead {
+            self.found(Anomaly::CommitAhead {
                 partition: partition.clone(),
                 unseen,
                 offset,
@@ -318,7 +356,7 @@ impl Checker {
             state.is_committed(number, offset);
         }
         if let Some(before) = before.filter(|before| after < Some(*before)) {
-            self.anomalies.insert(Anomaly::CommitRegressed {
+            self.found(Anomaly::CommitRegressed {
                 partition: partition.clone(),
                 before,
                 after,
@@ -334,7 +372,7 @@ impl Checker {
                 first: seen.full_to,
                 count: seen.missing_below(end),
             };
-            self.anomalies.insert(unseen);
+            self.found(unseen);
         }
     }
 }

@@ -22,13 +22,9 @@ use tokio::{
 
 use super::{
     MemberNumber, Observation, Recorder,
-    scene::{Scene, eviction_after, place},
+    scene::{AWAY_MAX, COMMIT_INTERVAL, Scene, eviction_after, place},
 };
 
-/// How often what was read is committed.
-const COMMIT_INTERVAL: Duration = Duration::from_millis(50);
-/// How long the daemon may be away.
-const AWAY_MAX: Duration = Duration::from_secs(30);
 /// The shortest and the longest pause before a connection is made again.
 const BACKOFF: (Duration, Duration) = (Duration::from_millis(20), Duration::from_millis(200));
 /// How long a good-bye may take where the daemon is away.
@@ -292,7 +288,7 @@ impl RebalanceListener for Watcher {
 async fn connect(scene: &Scene) -> Result<Client> {
     let end = Instant::now() + AWAY_MAX;
     loop {
-        let client = Client::builder(&scene.daemon.to_string())
+        let client = Client::builder(&scene.native.to_string())
             .request_timeout(AWAY_MAX)
             .reconnect_backoff(BACKOFF.0, BACKOFF.1);
         match client.connect().await {

@@ -1,38 +1,29 @@
 //! The part of a history that an anomaly is about, for whoever looks for its cause.
 
-use std::fmt::Write as _;
+use std::{collections::BTreeSet, fmt::Write as _};
 
 use millstream_proto::TopicPartition;
 
-use super::{Anomaly, CommitNumber, MemberNumber, Observation, Observed};
+use super::{Anomaly, MemberNumber, Observation, Observed};
 
-/// Observations shown at most; the last ones.
+/// Observations shown at most, up to the one that shows the anomaly.
 const LINES_MAX: usize = 60;
 
-/// Observations of the anomaly's partition, or of its member where it is about no partition.
+/// Observations of the anomaly's partition, or of its member where it is about no partition, up to the
+/// one of that number.
 #[must_use]
-pub fn excerpt(history: &[Observed], anomaly: &Anomaly) -> String {
-    let commits: Vec<_> = history
-        .iter()
-        .filter_map(|observed| match &observed.what {
-            Observation::CommitSent {
-                commit, partition, ..
-            } if anomaly.partition() == Some(partition) => Some(*commit),
-            _ => None,
-        })
-        .collect();
-    let mut last = None;
+pub fn excerpt(history: &[Observed], anomaly: &Anomaly, number: usize) -> String {
+    let history = &history[..=number];
+    let holders: BTreeSet<MemberNumber> =
+        history.iter().filter_map(|it| gains(it, anomaly)).collect();
+    let mut shown = Shown::default();
     let lines: Vec<_> = history
         .iter()
         .filter(|observed| match anomaly.partition() {
-            Some(partition) => is_about(&observed.what, partition, &commits),
+            Some(partition) => is_about(&observed.what, partition, &holders),
             None => anomaly.member() == member(&observed.what),
         })
-        // What is committed is asked again and again.
-        .filter(|observed| match &observed.what {
-            Observation::CommittedRead { offset, .. } => last.replace(*offset) != Some(*offset),
-            _ => true,
-        })
+        .filter(|observed| shown.is_news(&observed.what))
         .collect();
     let mut text = format!("{anomaly}\n");
     for observed in &lines[lines.len().saturating_sub(LINES_MAX)..] {
@@ -41,7 +32,46 @@ pub fn excerpt(history: &[Observed], anomaly: &Anomaly) -> String {
     text
 }
 
-fn is_about(what: &Observation, wanted: &TopicPartition, commits: &[CommitNumber]) -> bool {
+/// Who gained the partition of the anomaly.
+fn gains(observed: &Observed, anomaly: &Anomaly) -> Option<MemberNumber> {
+    match &observed.what {
+        Observation::Gained { member, partitions } => {
+            let wanted = anomaly.partition()?;
+            partitions.contains(wanted).then_some(*member)
+        }
+        _ => None,
+    }
+}
+
+/// What was shown last: who reads, and what is committed, is asked again and again.
+#[derive(Default)]
+struct Shown {
+    reader: Option<MemberNumber>,
+    commits: Option<MemberNumber>,
+    committed: Option<i64>,
+}
+
+impl Shown {
+    fn is_news(&mut self, what: &Observation) -> bool {
+        match what {
+            Observation::Polled { member, .. } => self.reader.replace(*member) != Some(*member),
+            Observation::CommitSent { member, .. } => {
+                self.commits.replace(*member) != Some(*member)
+            }
+            Observation::CommittedRead { offset, .. } => {
+                std::mem::replace(&mut self.committed, *offset) > *offset
+            }
+            Observation::Resumed { .. } => true,
+            _ => {
+                (self.reader, self.commits) = (None, None);
+                true
+            }
+        }
+    }
+}
+
+/// Whether it is about the partition, or one of those who held it.
+fn is_about(what: &Observation, wanted: &TopicPartition, holders: &BTreeSet<MemberNumber>) -> bool {
     match what {
         Observation::Gained { partitions, .. } | Observation::GaveUp { partitions, .. } => {
             partitions.contains(wanted)
@@ -50,15 +80,13 @@ fn is_about(what: &Observation, wanted: &TopicPartition, commits: &[CommitNumber
         | Observation::CommitSent { partition, .. }
         | Observation::CommittedRead { partition, .. }
         | Observation::LogEnd { partition, .. } => partition == wanted,
-        Observation::CommitAccepted { commit } => commits.contains(commit),
-        Observation::Left { .. }
-        | Observation::Fenced { .. }
-        | Observation::Broke { .. }
-        | Observation::Resumed { .. }
-        | Observation::StoodStill { .. }
-        | Observation::DaemonDown
-        | Observation::DaemonUp => true,
-        Observation::Trusted { .. } => false,
+        Observation::Left { member }
+        | Observation::Fenced { member }
+        | Observation::Broke { member, .. }
+        | Observation::Resumed { member }
+        | Observation::StoodStill { member } => holders.contains(member),
+        Observation::DaemonDown | Observation::DaemonUp => true,
+        Observation::Trusted { .. } | Observation::CommitAccepted { .. } => false,
     }
 }
 

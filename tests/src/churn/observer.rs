@@ -3,7 +3,7 @@
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
-use anyhow::{Context as _, Result, bail, ensure};
+use anyhow::{Context as _, Result, anyhow, bail, ensure};
 use millstream_proto::{TopicPartition, grpc::v1};
 use tokio::{
     sync::watch,
@@ -16,10 +16,10 @@ use super::{
     link::from_wire,
     scene::{Scene, place},
 };
-use crate::Native;
+use crate::{Kafka, Native};
 
 /// Pause between two looks.
-const PAUSE: Duration = Duration::from_millis(20);
+const PAUSE: Duration = Duration::from_millis(40);
 /// How long a group may take to do what a test waits for.
 const WAIT_MAX: Duration = Duration::from_secs(60);
 
@@ -39,7 +39,7 @@ impl Observer {
     /// # Errors
     /// When a topic cannot be described.
     pub async fn start(scene: &Arc<Scene>) -> Result<Self> {
-        let native = Native::connect(scene.daemon).await?;
+        let native = Native::connect(scene.native).await?;
         let partitions = partitions(&native, &scene.topics).await?;
         let (sender, group) = watch::channel(v1::GroupDescription::default());
         let scene = Arc::clone(scene);
@@ -154,8 +154,8 @@ async fn watch_group(
 ) -> Result<()> {
     loop {
         // A daemon that is away or loads is asked again.
-        if let Ok(native) = Native::connect(scene.daemon).await {
-            while let Ok(described) = look(scene, &native, partitions).await {
+        if let Ok(mut eyes) = Eyes::open(scene).await {
+            while let Ok(described) = eyes.look(scene, partitions).await {
                 check_owners(&described)?;
                 group.send_replace(described);
                 sleep(PAUSE).await;
@@ -165,14 +165,54 @@ async fn watch_group(
     }
 }
 
-async fn look(
+/// Looks through both APIs.
+struct Eyes {
+    native: Native,
+    kafka: Kafka,
+}
+
+impl Eyes {
+    async fn open(scene: &Scene) -> Result<Self> {
+        Ok(Self {
+            native: Native::connect(scene.native).await?,
+            kafka: Kafka::connect(scene.kafka).await?,
+        })
+    }
+
+    async fn look(
+        &mut self,
+        scene: &Scene,
+        partitions: &[v1::TopicPartitions],
+    ) -> Result<v1::GroupDescription> {
+        let committed = committed(scene, &self.native, partitions).await?;
+        self.read_by_kafka(scene, committed.into_keys().collect())
+            .await?;
+        self.native.describe_group(&scene.group).await
+    }
+
+    /// Reads what is committed by the other API, too; only recorded.
+    async fn read_by_kafka(&mut self, scene: &Scene, all: Vec<TopicPartition>) -> Result<()> {
+        let asked = scene.recorder.len();
+        let answer = self.kafka.committed(&scene.group, None, &all).await?;
+        let answer = answer.map_err(|error| anyhow!("{error:?}"))?;
+        ensure!(answer.len() == all.len(), "every partition is answered");
+        record_committed(scene, asked, answer);
+        Ok(())
+    }
+}
+
+fn record_committed(
     scene: &Scene,
-    native: &Native,
-    partitions: &[v1::TopicPartitions],
-) -> Result<v1::GroupDescription> {
-    let committed = committed(scene, native, partitions).await?;
-    ensure!(!committed.is_empty(), "every partition is answered");
-    native.describe_group(&scene.group).await
+    asked: usize,
+    all: impl IntoIterator<Item = (TopicPartition, Option<i64>)>,
+) {
+    for (partition, offset) in all {
+        scene.recorder.record(Observation::CommittedRead {
+            asked,
+            partition,
+            offset,
+        });
+    }
 }
 
 /// What is committed of every partition; also recorded.
@@ -200,13 +240,11 @@ async fn committed(
         ensure!(offset.error.is_none(), "{:?}", offset.error);
         all.insert(place(&offset.topic, offset.partition), offset.offset);
     }
-    for (partition, offset) in &all {
-        scene.recorder.record(Observation::CommittedRead {
-            asked,
-            partition: partition.clone(),
-            offset: (*offset >= 0).then_some(*offset),
-        });
-    }
+    let read = all.iter().map(|(partition, offset)| {
+        let offset = (*offset >= 0).then_some(*offset);
+        (partition.clone(), offset)
+    });
+    record_committed(scene, asked, read);
     Ok(all)
 }
 
@@ -246,7 +284,7 @@ async fn log_ends(scene: &Scene, native: &Native) -> Result<BTreeMap<TopicPartit
 /// # Errors
 /// When the daemon does not say.
 pub async fn record_log_ends(scene: &Scene) -> Result<()> {
-    let native = Native::connect(scene.daemon).await?;
+    let native = Native::connect(scene.native).await?;
     for (partition, end) in log_ends(scene, &native).await? {
         scene
             .recorder
@@ -260,7 +298,7 @@ pub async fn record_log_ends(scene: &Scene) -> Result<()> {
 /// # Errors
 /// When it does not in a minute.
 pub async fn drain(scene: &Scene) -> Result<()> {
-    let native = Native::connect(scene.daemon).await?;
+    let native = Native::connect(scene.native).await?;
     let partitions = partitions(&native, &scene.topics).await?;
     let ends = log_ends(scene, &native).await?;
     let drained = async {

@@ -16,20 +16,15 @@ use millstream_proto::{
 use tokio::time::{Instant, sleep, sleep_until};
 
 use super::{
-    CommitNumber, MemberNumber, Observation, Recorder,
+    CommitNumber, MemberNumber,
     link::{Link, Linking, from_wire, to_wire},
-    scene::{Scene, eviction_after},
+    scene::{AWAY_MAX, COMMIT_INTERVAL, RETRY, Scene, eviction_after},
+    witness::Witness,
 };
 use crate::native;
 
-/// How often what was read is committed.
-const COMMIT_INTERVAL: Duration = Duration::from_millis(50);
 /// How often a member looks whether it is to do something else.
 const LOOK: Duration = Duration::from_millis(5);
-/// How long a daemon may be away.
-const AWAY_MAX: Duration = Duration::from_secs(30);
-/// Pause between two attempts to reach it.
-const RETRY: Duration = Duration::from_millis(20);
 
 /// A partition that the member holds.
 #[derive(Debug)]
@@ -63,19 +58,15 @@ enum News {
 /// A member.
 #[derive(Debug)]
 pub struct RawMember {
-    scene: Arc<Scene>,
-    number: MemberNumber,
+    witness: Witness,
     link: Box<Link>,
     member_id: String,
     epoch: i32,
-    session: Duration,
     heartbeat_interval: Duration,
     heartbeat_at: Instant,
     commit_at: Instant,
     /// When what it said was sent that is not answered yet.
     unanswered: VecDeque<Duration>,
-    /// Up to when the broker may not end the membership.
-    trusted_until: Duration,
     held: BTreeMap<TopicPartition, Held>,
 }
 
@@ -100,7 +91,7 @@ async fn open(
     let end = Instant::now() + AWAY_MAX;
     loop {
         let asked_at = scene.recorder.now();
-        let problem = match Link::open(scene.daemon, join.clone()).await {
+        let problem = match Link::open(scene.native, join.clone()).await {
             Ok(Linking::Linked(link)) => return Ok(Ok((link, asked_at))),
             Ok(Linking::Refused(error)) if !error.retriable => return Ok(Err(error)),
             Ok(Linking::Refused(error)) => format!("{}: {}", error.name, error.message),
@@ -124,57 +115,43 @@ impl RawMember {
         };
         let joined = &link.stream.joined;
         let heartbeat_interval = Duration::from_millis(joined.heartbeat_interval_ms.into());
+        let session = Duration::from_millis(joined.session_timeout_ms.into());
         let mut member = Self {
-            number: scene.recorder.member(),
+            witness: Witness::new(scene, session),
             member_id: joined.member_id.clone(),
             epoch: joined.member_epoch,
-            session: Duration::from_millis(joined.session_timeout_ms.into()),
             heartbeat_interval,
             heartbeat_at: Instant::now() + heartbeat_interval,
             commit_at: Instant::now() + COMMIT_INTERVAL,
             unanswered: VecDeque::new(),
-            trusted_until: asked_at,
             held: BTreeMap::new(),
-            scene: Arc::clone(scene),
             link,
         };
-        member.heard(asked_at);
+        member.witness.heard(asked_at);
         scene.count("joined");
         Ok(member)
     }
 
-    fn recorder(&self) -> &Recorder {
-        &self.scene.recorder
+    fn scene(&self) -> &Arc<Scene> {
+        self.witness.scene()
     }
 
     /// The number under which it is recorded.
     #[must_use]
     pub const fn number(&self) -> MemberNumber {
-        self.number
+        self.witness.number()
+    }
+
+    /// Its session.
+    #[must_use]
+    pub const fn session(&self) -> Duration {
+        self.witness.session()
     }
 
     /// Partitions that it holds and has begun to read.
     #[must_use]
     pub fn partitions(&self) -> Vec<TopicPartition> {
         self.held.keys().cloned().collect()
-    }
-
-    /// The broker has heard what was sent at this time.
-    fn heard(&mut self, sent_at: Duration) {
-        self.trust(sent_at + self.session);
-    }
-
-    /// The stream breaks now, or did before; the broker waits for so long.
-    fn stream_broke(&mut self, waits: Duration) {
-        self.trust(self.trusted_until.min(self.recorder().now() + waits));
-    }
-
-    fn trust(&mut self, until: Duration) {
-        self.trusted_until = until;
-        self.recorder().record(Observation::Trusted {
-            member: self.number,
-            until: Some(until),
-        });
     }
 
     /// Reads, commits, answers and shows that it is alive until a time. A stream that breaks is
@@ -239,7 +216,7 @@ impl RawMember {
             Response::HeartbeatAck(ack) => {
                 self.epoch = self.epoch.max(ack.member_epoch);
                 if let Some(sent_at) = self.unanswered.pop_front() {
-                    self.heard(sent_at);
+                    self.witness.heard(sent_at);
                 }
             }
             Response::Failed(error) => bail!("{}: {}", error.name, error.message),
@@ -255,7 +232,7 @@ impl RawMember {
 
     /// Says something that the broker answers with a HeartbeatAck.
     async fn say(&mut self, request: Request) -> Result<()> {
-        self.unanswered.push_back(self.recorder().now());
+        self.unanswered.push_back(self.witness.now());
         self.link.stream.send(request).await
     }
 
@@ -265,12 +242,7 @@ impl RawMember {
         let target: BTreeMap<_, _> = from_wire(&assignment.partitions).into_iter().collect();
         let is_new = |partition: &&TopicPartition| !self.held.contains_key(partition);
         let gained: Vec<_> = target.keys().filter(is_new).cloned().collect();
-        if !gained.is_empty() {
-            self.recorder().record(Observation::Gained {
-                member: self.number,
-                partitions: gained,
-            });
-        }
+        self.witness.gained(gained);
         let is_dropped = |partition: &&TopicPartition| !target.contains_key(partition);
         let dropped: Vec<_> = self.held.keys().filter(is_dropped).cloned().collect();
         self.give_up(dropped).await?;
@@ -307,10 +279,7 @@ impl RawMember {
                 self.link.fetch.remove(fetch_id).await?;
             }
         }
-        self.recorder().record(Observation::GaveUp {
-            member: self.number,
-            partitions,
-        });
+        self.witness.gave_up(partitions);
         Ok(())
     }
 
@@ -319,7 +288,7 @@ impl RawMember {
             if held.fetch_id.is_some() {
                 continue;
             }
-            let group = &self.scene.group;
+            let group = &self.witness.scene().group;
             held.committed = self
                 .link
                 .committed(group, &held.topic_id, partition)
@@ -344,11 +313,7 @@ impl RawMember {
                 continue;
             }
             held.position = offset + 1;
-            self.scene.recorder.record(Observation::Polled {
-                member: self.number,
-                partition: partition.clone(),
-                offset,
-            });
+            self.witness.polled(partition, offset);
         }
         if bytes > 0 {
             self.link.fetch.grant(data.fetch_id, bytes).await?;
@@ -379,9 +344,7 @@ impl RawMember {
         let each = |(partition, held): (&TopicPartition, &Held)| {
             let offset = held.position;
             let sent = Sent {
-                commit: self
-                    .recorder()
-                    .commit_sent(self.number, partition.clone(), offset),
+                commit: self.witness.commit_sent(partition, offset),
                 partition: partition.clone(),
                 offset,
             };
@@ -405,7 +368,7 @@ impl RawMember {
     ) -> Result<Vec<(TopicPartition, i64)>> {
         let request = v1::CommitOffsetsRequest {
             request_id: 0,
-            group_id: self.scene.group.clone(),
+            group_id: self.scene().group.clone(),
             member_id: self.member_id.clone(),
             member_epoch: self.epoch,
             offsets,
@@ -413,16 +376,14 @@ impl RawMember {
         let answer = self.link.commits.commit(request).await?;
         if let Some(error) = answer.error {
             ensure!(!error.retriable, "{}: {}", error.name, error.message);
-            self.scene.count("commit refused");
+            self.witness.count("commit refused");
             return Ok(Vec::new());
         }
         ensure!(answer.results.len() == sent.len(), "one result a commit");
         let mut accepted = Vec::new();
         for (sent, result) in sent.iter().zip(answer.results) {
             if result.error.is_none() {
-                let commit = sent.commit;
-                self.recorder()
-                    .record(Observation::CommitAccepted { commit });
+                self.witness.commit_accepted(sent.commit);
                 accepted.push((sent.partition.clone(), sent.offset));
             }
         }
@@ -430,16 +391,13 @@ impl RawMember {
     }
 
     fn fenced(&mut self) {
-        self.recorder().record(Observation::Fenced {
-            member: self.number,
-        });
+        self.witness.fenced();
         self.held.clear();
-        self.scene.count("fenced");
     }
 
     /// Takes up the membership after its stream broke.
     async fn resume(&mut self) -> Result<Standing> {
-        self.stream_broke(Duration::ZERO);
+        self.witness.trust_at_most(Duration::ZERO);
         self.return_with_epoch().await
     }
 
@@ -448,9 +406,9 @@ impl RawMember {
             member_id: self.member_id.clone(),
             member_epoch: self.epoch,
             owned: self.owned(),
-            ..join_request(&self.scene, self.session)?
+            ..join_request(self.scene(), self.witness.session())?
         };
-        let (link, asked_at) = match open(&self.scene, &join).await? {
+        let (link, asked_at) = match open(self.scene(), &join).await? {
             Ok(opened) => opened,
             Err(_) => {
                 self.fenced();
@@ -460,11 +418,9 @@ impl RawMember {
         self.link = link;
         self.unanswered.clear();
         self.heartbeat_at = Instant::now() + self.heartbeat_interval;
-        self.recorder().record(Observation::Resumed {
-            member: self.number,
-        });
-        self.heard(asked_at);
-        self.scene.count("resumed");
+        self.witness.resumed();
+        self.witness.heard(asked_at);
+        self.witness.count("resumed");
         match self.read_again().await {
             Ok(()) => Ok(Standing::Member),
             // It broke once more, which the next look at it shows.
@@ -488,8 +444,9 @@ impl RawMember {
     /// # Errors
     /// When the daemon stays away.
     pub async fn interrupt(&mut self) -> Result<Standing> {
-        self.scene.count("interrupted");
-        self.stream_broke(eviction_after(self.session));
+        self.witness.count("interrupted");
+        self.witness
+            .trust_at_most(eviction_after(self.witness.session()));
         self.return_with_epoch().await
     }
 
@@ -498,11 +455,9 @@ impl RawMember {
     /// # Errors
     /// When the broker breaks the protocol.
     pub async fn pause(&mut self, time: Duration) -> Result<()> {
-        self.scene.count("paused");
+        self.witness.count("paused");
         sleep(time).await;
-        self.recorder().record(Observation::StoodStill {
-            member: self.number,
-        });
+        self.witness.stood_still();
         let (sent, offsets) = self.commits_of(|held| held.fetch_id.is_some());
         if !offsets.is_empty() {
             // A stream that broke meanwhile is found at the next look.
@@ -516,11 +471,8 @@ impl RawMember {
     /// # Errors
     /// When the broker does not let it go.
     pub async fn leave(mut self) -> Result<()> {
-        self.scene.count("left");
         let _ = self.commit().await;
-        self.recorder().record(Observation::Left {
-            member: self.number,
-        });
+        self.witness.left();
         let leave = Request::Leave(v1::MemberLeave {
             keep_partitions: false,
         });
@@ -543,18 +495,13 @@ impl RawMember {
     /// Vanishes without a word. Returns what it takes to come back later.
     #[must_use]
     pub fn crash(self) -> Ghost {
-        self.scene.count("crashed");
-        self.recorder().record(Observation::Broke {
-            member: self.number,
-            evicted_at: self.recorder().now() + eviction_after(self.session),
-        });
+        self.witness
+            .vanished(eviction_after(self.witness.session()));
         Ghost {
             owned: self.owned(),
-            scene: self.scene,
-            number: self.number,
+            witness: self.witness,
             member_id: self.member_id,
             epoch: self.epoch,
-            session: self.session,
         }
     }
 }
@@ -570,11 +517,9 @@ struct Sent {
 /// What is left of a member that vanished.
 #[derive(Debug)]
 pub struct Ghost {
-    scene: Arc<Scene>,
-    number: MemberNumber,
+    witness: Witness,
     member_id: String,
     epoch: i32,
-    session: Duration,
     owned: Vec<v1::TopicPartitions>,
 }
 
@@ -584,24 +529,25 @@ impl Ghost {
     /// # Errors
     /// When it is taken back in, or the daemon stays away.
     pub async fn come_back_late(self, after: Duration) -> Result<()> {
-        sleep(eviction_after(self.session) + after).await;
+        let scene = self.witness.scene();
+        let session = self.witness.session();
+        sleep(eviction_after(session) + after).await;
         let join = v1::MemberJoin {
             member_id: self.member_id,
             member_epoch: self.epoch,
             owned: self.owned,
-            ..join_request(&self.scene, self.session)?
+            ..join_request(scene, session)?
         };
-        match open(&self.scene, &join).await? {
+        match open(scene, &join).await? {
             Err(error) => {
                 let is_fenced = ["FENCED_MEMBER_EPOCH", "UNKNOWN_MEMBER_ID"];
                 ensure!(is_fenced.contains(&error.name.as_str()), "{error:?}");
-                self.scene.count("late return refused");
+                scene.count("late return refused");
             }
             Ok(_) => {
                 // Taken back in: right only where nobody else was given what it held.
-                let member = self.number;
-                self.scene.recorder.record(Observation::Resumed { member });
-                self.scene.count("late return accepted");
+                self.witness.resumed();
+                scene.count("late return accepted");
             }
         }
         Ok(())

@@ -11,15 +11,29 @@ use millstream_proto::{PartitionIndex, TopicName, TopicPartition};
 use tokio::sync::watch;
 
 use super::Recorder;
+use crate::Daemon;
 
+/// Session of a member that is not to fall silent: much longer than any machine is busy.
+pub(super) const LONG_SESSION: Duration = Duration::from_secs(10);
+/// Session of a member that cannot say one, and of all for a start after the daemon's restart: so long
+/// members may take to be back, and so long one that crashed before holds its partitions.
+pub(super) const BROKERS_SESSION: Duration = Duration::from_secs(5);
+/// How often members commit what they read.
+pub(super) const COMMIT_INTERVAL: Duration = Duration::from_millis(50);
+/// How long the daemon may be away.
+pub(super) const AWAY_MAX: Duration = Duration::from_secs(30);
+/// Pause between two attempts to reach it.
+pub(super) const RETRY: Duration = Duration::from_millis(20);
 /// How long the broker waits for a member whose stream broke: its default.
 const RECONNECT_GRACE: Duration = Duration::from_secs(1);
 
 /// One group and those who take part in it.
 #[derive(Debug)]
 pub struct Scene {
-    /// Where the daemon listens.
-    pub daemon: SocketAddr,
+    /// Where the daemon serves the native API.
+    pub native: SocketAddr,
+    /// Where it serves clients of Kafka.
+    pub kafka: SocketAddr,
     /// The group.
     pub group: String,
     /// What its members subscribe to, all of them.
@@ -33,9 +47,10 @@ pub struct Scene {
 impl Scene {
     /// A group without members.
     #[must_use]
-    pub fn new(daemon: SocketAddr, group: &str, topics: &[&str]) -> Self {
+    pub fn new(daemon: &Daemon, group: &str, topics: &[&str]) -> Self {
         Self {
-            daemon,
+            native: daemon.native(),
+            kafka: daemon.kafka(),
             group: group.to_owned(),
             topics: topics.iter().map(|topic| (*topic).to_owned()).collect(),
             recorder: Recorder::default(),
@@ -53,6 +68,12 @@ impl Scene {
     pub async fn over(&self) {
         // The sender is in `self`.
         let _ = self.is_over.subscribe().wait_for(|is_over| *is_over).await;
+    }
+
+    /// Whether the run is over.
+    #[must_use]
+    pub fn is_over(&self) -> bool {
+        *self.is_over.borrow()
     }
 
     /// Counts something that happened.

@@ -165,6 +165,23 @@ fn a_member_that_was_not_heard_of_for_its_session_may_lose_its_partitions_and_no
 }
 
 #[test]
+fn what_a_member_hears_late_is_no_partition_of_its_own_until_the_broker_hears_of_it() {
+    let start = || [trusted(B, 0), gained(A), polled(A, 0), gained(B)];
+    assert_eq!(anomalies(start()), []);
+    let fenced = start().into_iter().chain([Fenced { member: B }]);
+    assert_eq!(anomalies(fenced), []);
+    let heard = start().into_iter().chain([trusted(B, 1_000)]);
+    assert_eq!(anomalies(heard), two_owners());
+    let stale = Anomaly::StaleCommit {
+        partition: place(0),
+        member: B,
+        offset: 1,
+    };
+    let commits = start().into_iter().chain([sent(1, B, 1), accepted(1)]);
+    assert_eq!(anomalies(commits), [stale]);
+}
+
+#[test]
 fn a_member_taken_back_in_must_still_own_what_it_held() {
     let resumed = Resumed { member: A };
     assert_eq!(
@@ -385,4 +402,49 @@ fn pauses_are_between_records_of_one_holding_and_nobody_elses_doing() {
         polled(A, 6),
     ]));
     assert_eq!(found, [ms(100), ms(200), ms(100)]);
+}
+
+/// Two cooperative members through a generation that takes a partition from one of them.
+fn generations(is_early: bool) -> Vec<Observation> {
+    let waits = [gained(A), polled(A, 0), trusted(A, 2_000)];
+    let told = [gave_up(A), Resumed { member: A }];
+    let next = [gained(B), polled(B, 0), sent(1, B, 1), accepted(1)];
+    let (first, second) = if is_early {
+        (&next[..1], &told[..])
+    } else {
+        (&told[..], &next[..])
+    };
+    [&waits[..], first, second].concat()
+}
+
+#[test]
+fn a_generation_that_gives_a_partition_away_while_its_member_waits_has_two_owners() {
+    assert_eq!(anomalies(generations(false)), []);
+    assert_eq!(anomalies(generations(true)), two_owners());
+}
+
+#[test]
+fn the_predecessor_of_a_static_member_may_not_commit_any_more() {
+    let succeeded = [gained(A), polled(A, 0), trusted(A, 0), gained(B)];
+    let insists = [sent(1, A, 1)];
+    let refused = succeeded.iter().cloned().chain(insists.clone());
+    assert_eq!(anomalies(refused), []);
+    let taken = succeeded.into_iter().chain(insists).chain([accepted(1)]);
+    assert_eq!(anomalies(taken), stale(1));
+}
+
+#[test]
+fn an_excerpt_shows_what_led_to_the_anomaly() {
+    let after = [gave_up(B), gained(A)];
+    let report = report(generations(true).into_iter().chain(after));
+    let [excerpt] = &report.excerpts[..] else {
+        panic!("{report}");
+    };
+    let lines: Vec<_> = excerpt.lines().collect();
+    assert!(lines[0].starts_with("two-owners"), "{excerpt}");
+    let last = lines.last().expect("lines");
+    assert!(
+        last.contains("Gained") && last.contains("MemberNumber(2)"),
+        "{excerpt}"
+    );
 }

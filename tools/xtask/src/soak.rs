@@ -67,6 +67,15 @@ const SOAKS: &[Soak] = &[
         daemon: Build::Ci,
     },
     Soak {
+        name: "mixed-rebalances",
+        what: "2,000 rebalances of three groups of native, KIP-848 and classic members, with kill -9 in between",
+        duration: "6 min",
+        filter: "group_churn::churn_of_all_protocols",
+        variable: "MILLSTREAM_MIXED_REBALANCES",
+        length: Length::Count("2000"),
+        daemon: Build::Ci,
+    },
+    Soak {
         name: "kills",
         what: "1,000 rounds of kill -9, at least 10,000 acknowledged records each",
         duration: "45 min",

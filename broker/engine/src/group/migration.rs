@@ -13,12 +13,12 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use millstream_proto::group_record::{
-    ConsumerGroupValue, CurrentMemberValue, GroupRecord, MemberState, MemberValue,
+    AssignedTopic, ConsumerGroupValue, CurrentMemberValue, GroupRecord, MemberState, MemberValue,
     TargetAssignmentValue,
 };
 
 use super::{
-    Assignment, Heartbeat, Holding, Refusal, Topics,
+    Assignment, Heartbeat, Refusal, Topics,
     assignment::{holding_value, target_value},
     classic::{self, ClassicGroup},
     consumer,
@@ -31,7 +31,11 @@ use super::{
 struct Adopted {
     member_id: Arc<str>,
     said: MemberValue,
+    /// What its generation assigned to it.
     holds: Assignment,
+    /// What the generation did not assign to it, nor to others, but it said that it holds: it gives
+    /// this up once it knows its assignment, and says so by joining again.
+    keeps: Assignment,
 }
 
 /// Makes a classic group that has members one of consumers, for somebody who joins by the consumer
@@ -78,12 +82,18 @@ fn adopted(group: &ClassicGroup, topics: &Topics) -> Option<Vec<Adopted>> {
             member_id: Arc::clone(member_id),
             said: member.as_consumer()?,
             holds: classic::find(&assigned, topics),
+            keeps: classic::find(&group.owned(member), topics),
         })
     };
-    members.map(adopt).collect()
+    let mut adopted: Vec<Adopted> = members.map(adopt).collect::<Option<_>>()?;
+    let mut taken: Assignment = adopted.iter().flat_map(|it| it.holds.clone()).collect();
+    for member in &mut adopted {
+        member.keeps.retain(|partition| taken.insert(*partition));
+    }
+    Some(adopted)
 }
 
-/// Writes a consumer group of these members, each of which holds what it is to hold.
+/// Writes a consumer group of these members, each of which is to hold what it was assigned.
 fn found(turn: &mut Turn<'_>, epoch: i32, adopted: Vec<Adopted>) {
     let group_id = turn.group_id.to_string();
     let value = ConsumerGroupValue {
@@ -95,13 +105,16 @@ fn found(turn: &mut Turn<'_>, epoch: i32, adopted: Vec<Adopted>) {
     for member in adopted {
         let key = turn.member_key(&member.member_id);
         let target = target_value(&member.holds);
-        let holding: Holding = member.holds.iter().map(|at| (*at, epoch)).collect();
+        let state = match member.keeps.is_empty() {
+            true => MemberState::Stable,
+            false => MemberState::UnrevokedPartitions,
+        };
         let current = CurrentMemberValue {
             member_epoch: epoch,
             previous_member_epoch: epoch,
-            state: MemberState::Stable,
-            assigned: holding_value(&holding),
-            pending_revocation: Vec::new(),
+            state,
+            assigned: since(epoch, &member.holds),
+            pending_revocation: since(epoch, &member.keeps),
         };
         turn.write(GroupRecord::Member(key.clone(), Some(member.said)));
         turn.write(GroupRecord::TargetMember(key.clone(), Some(target)));
@@ -116,6 +129,10 @@ fn found(turn: &mut Turn<'_>, epoch: i32, adopted: Vec<Adopted>) {
     for member_id in &member_ids {
         consumer::adopt(turn, member_id);
     }
+}
+
+fn since(epoch: i32, partitions: &Assignment) -> Vec<AssignedTopic> {
+    holding_value(&partitions.iter().map(|at| (*at, epoch)).collect())
 }
 
 /// Makes a consumer group a classic one if it has members, and all of them speak the classic protocol;

@@ -36,6 +36,11 @@ impl ClassicGroup {
         topics.is_none_or(|topics| topics.contains(topic))
     }
 
+    /// What a member said that it holds when it joined the generation, or joins the next one.
+    pub(in crate::group) fn owned(&self, member: &Member) -> Vec<(String, Vec<i32>)> {
+        read_said(&self.metadata(member)).map_or_else(Vec::new, |said| said.owned)
+    }
+
     /// Whether its members are consumers, as far as is known.
     pub(in crate::group) fn has_consumers(&self) -> bool {
         &*self.protocol_type == CONSUMER

@@ -151,6 +151,40 @@ fn a_member_that_gives_up_all_before_it_joins_is_done_in_one_step() {
 }
 
 #[test]
+fn what_a_member_is_not_told_yet_to_give_up_is_its_own_in_the_upgraded_group() {
+    let mut bench = two();
+    let joining =
+        [("m1", [0, 1]), ("m2", [2, 3])].map(|(id, owned)| bench.join(owns(join(id), &owned)));
+    for ticket in joining {
+        assert_eq!(bench.joined(ticket).generation, 2);
+    }
+    // The leader wants m2 to give partition 3 up, and so gives it to nobody.
+    let led = bench.sync(ClassicSync {
+        assignments: vec![
+            ("m1".to_owned(), assignment(&[0, 1])),
+            ("m2".to_owned(), assignment(&[2])),
+        ],
+        ..sync("m1", 2, &[])
+    });
+    bench.synced(led);
+    assert_eq!(bench.holds("m2"), set(&[a(2)]), "as the generation has it");
+
+    bench.beat(consumer_join("m3", 1));
+    assert_eq!(bench.last_push("m3").assignment, set(&[]));
+    assert_eq!(bench.holds("m2"), set(&[a(2), a(3)]));
+    let before = bench.describe();
+    bench.reload();
+    assert_eq!(bench.describe(), before);
+
+    let ticket = bench.sync(sync("m2", 2, &[]));
+    assert_eq!(bench.synced(ticket).assignment, assignment(&[2]));
+    assert_eq!(bench.holds("m2"), set(&[a(2), a(3)]));
+    let (epoch, _) = step(&mut bench, "m2", &[2]);
+    assert_eq!(epoch, 3);
+    assert!(!bench.holds("m2").contains(&a(3)));
+}
+
+#[test]
 fn members_that_wait_are_told_to_join_the_upgraded_group() {
     let mut bench = two();
     let joining = bench.join(owns(join("m1"), &[]));
