@@ -118,14 +118,15 @@ impl Watch {
         });
         let before_kib = daemon.memory_kib()?;
         let peak_kib = Arc::new(AtomicU64::new(before_kib));
-        let (watched, over, peak) = (
-            Arc::clone(daemon),
-            Arc::clone(&is_over),
-            Arc::clone(&peak_kib),
-        );
+        // It does not keep the daemon of a test that fails.
+        let watched = Arc::downgrade(daemon);
+        let (over, peak) = (Arc::clone(&is_over), Arc::clone(&peak_kib));
         let sampler = thread::spawn(move || {
-            while !over.load(Ordering::Relaxed) {
-                peak.fetch_max(watched.memory_kib()?, Ordering::Relaxed);
+            while let Some(daemon) = watched.upgrade()
+                && !over.load(Ordering::Relaxed)
+            {
+                peak.fetch_max(daemon.memory_kib()?, Ordering::Relaxed);
+                drop(daemon);
                 thread::sleep(LOOK_EVERY);
             }
             Ok(())

@@ -112,14 +112,18 @@ impl Packing {
             return largest;
         }
         let unit = self.unit();
-        let units = plain_bytes / unit.zeros;
+        let units = (plain_bytes / unit.zeros).max(1);
         self.of_units(&unit, units)
     }
 
     fn of_units(self, unit: &Unit, units: usize) -> Bomb {
-        let zeros = unit.zeros * units;
-        let start = start_of_record(zeros);
+        let copies_before = matches!(self, Self::Snappy | Self::SnappyRaw);
+        let zeros = unit.zeros * units + usize::from(copies_before);
+        let mut start = start_of_record(zeros);
         let plain_bytes = start.len() + zeros;
+        if copies_before {
+            start.push(0);
+        }
         let mut payload = self.head(&start, plain_bytes);
         for _ in 0..units {
             payload.put_slice(&unit.packed);
@@ -301,7 +305,7 @@ mod tests {
     #[test]
     fn a_bomb_is_one_record_of_zeros_within_a_batch() {
         for packing in Packing::ALL {
-            let bomb = packing.of_bytes(12 << 20);
+            let bomb = packing.of_bytes(16 << 20);
             let parsed = Batch::parse(bomb.batch).unwrap();
             parsed.verify_crc().unwrap();
             let mut records = parsed.scan(usize::MAX).unwrap();
@@ -314,7 +318,7 @@ mod tests {
             records.rest(take).unwrap();
             assert_eq!(records.start().unwrap(), None, "{packing:?}");
             assert_eq!(start.timestamp, TIMESTAMP_MS);
-            assert!(zeros >= 12 << 20, "{packing:?}: {zeros}");
+            assert!(zeros >= (16 << 20) - 64, "{packing:?}: {zeros}");
             let largest = packing.largest().batch.len();
             assert!(largest <= BATCH_BYTES_MAX, "{packing:?}: {largest}");
         }

@@ -12,6 +12,7 @@ mod compat;
 mod config;
 mod demo;
 mod document;
+mod fuzz;
 mod generate;
 mod interop;
 mod kafka_compatibility;
@@ -67,6 +68,8 @@ enum Task {
     Demo(demo::Options),
     /// Run real clients of Kafka against Millstream and against Apache Kafka
     Interop(interop::Options),
+    /// Let a fuzzer look for inputs that break a decoder
+    Fuzz(fuzz::Options),
     /// Run a long test; without a name, list them
     Soak(soak::Options),
 }
@@ -94,6 +97,7 @@ fn run() -> Result<()> {
         Task::Test => test::run(&root),
         Task::Demo(options) => demo::run(&root, &options),
         Task::Interop(options) => interop::run(&root, &options),
+        Task::Fuzz(options) => fuzz::run(&root, &options),
         Task::Soak(options) => soak::run(&root, &options),
     }
 }
