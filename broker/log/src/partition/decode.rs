@@ -32,8 +32,9 @@ use super::{
 /// and at least.
 const DECOMPRESSED_FACTOR: usize = 128;
 const DECOMPRESSED_BYTES_MIN: usize = 64 << 20;
-/// Bytes of records that are decoded where others wait for the thread: some milliseconds.
-const QUICK_BYTES_MAX: usize = 1 << 20;
+/// Bytes of records that are decoded where others wait for the thread: some milliseconds. A batch of the
+/// default `max.message.bytes` that is not compressed is below it.
+const QUICK_BYTES_MAX: usize = 5 << 18;
 
 /// How long an append may keep its thread.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
