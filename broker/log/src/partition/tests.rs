@@ -4,6 +4,7 @@ mod append;
 mod compaction;
 mod concurrency;
 mod damage;
+mod decode;
 mod faults;
 mod limits;
 mod lookup;
