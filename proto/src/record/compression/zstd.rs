@@ -2,7 +2,7 @@
 
 use std::{
     cell::RefCell,
-    io::{self, Read, Write as _},
+    io::{self, Read},
 };
 
 use bytes::{Buf as _, Bytes};
@@ -97,8 +97,7 @@ pub(super) fn stream(
 }
 
 impl Stream for Encoder<'static, Bounded> {
-    fn finish(mut self: Box<Self>) -> io::Result<Bounded> {
-        self.flush()?;
+    fn finish(self: Box<Self>) -> io::Result<Bounded> {
         Encoder::finish(*self)
     }
 }
@@ -211,6 +210,8 @@ fn corrupt(reason: &str) -> CompressionError {
 
 #[cfg(test)]
 mod tests {
+    use std::io::Write as _;
+
     use super::*;
 
     /// A frame of zeros, of a stream whose length was not known before, as Java's client writes it.
