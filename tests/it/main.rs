@@ -5,6 +5,7 @@ mod cluster_clients;
 mod command_failures;
 mod command_line;
 mod compaction;
+mod decompression_bombs;
 mod disk_full;
 mod first_page;
 mod flights;

@@ -5,6 +5,7 @@
 //! `cargo xtask soak` knows them.
 
 pub mod binary;
+pub mod bomb;
 pub mod browser;
 pub mod checker;
 pub mod churn;
@@ -27,6 +28,7 @@ pub mod scale;
 pub mod workload;
 
 pub use binary::{cli_path, daemon_path};
+pub use bomb::{Bomb, Packing};
 pub use browser::{Browser, Screen};
 pub use cli::Cli;
 pub use compacted::CompactedTopic;

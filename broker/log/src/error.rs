@@ -6,7 +6,10 @@ use std::{
     sync::Arc,
 };
 
-use millstream_proto::{ErrorCode, LeaderEpoch, Offset, ProducerEpoch, ProducerId};
+use bytes::Bytes;
+use millstream_proto::{
+    ErrorCode, LeaderEpoch, Offset, ProducerEpoch, ProducerId, record::Compression,
+};
 
 /// Why a partition serves nothing more on this broker, the first reason kept. Cheap to clone.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -114,6 +117,27 @@ pub enum AppendError {
         /// `max.message.bytes`.
         max: u32,
     },
+    /// The batch's records are decoded, and have too many bytes once decompressed.
+    #[error("records of the batch decompress to more than {max} bytes")]
+    DecodedTooLarge {
+        /// Bytes allowed.
+        max: usize,
+    },
+    /// The batch is larger than `max.message.bytes` in the topic's own codec.
+    #[error("record batch has more than {max} bytes in the topic's compression {codec}")]
+    RecompressedTooLarge {
+        /// The topic's codec.
+        codec: Compression,
+        /// `max.message.bytes`.
+        max: usize,
+    },
+    /// To decode the batch would keep a serving thread for long. It is given back as it came; another
+    /// thread may append it.
+    #[error("record batch takes long to decode")]
+    Lengthy {
+        /// The batch.
+        batch: Bytes,
+    },
     /// The batch breaks a rule of the protocol.
     #[error("record batch is invalid: {reason}")]
     InvalidRecord {
@@ -124,7 +148,7 @@ pub enum AppendError {
     #[error("record {index} of the batch has no key, a compacted topic needs one")]
     NoKey {
         /// Its place in the batch, from 0.
-        index: usize,
+        index: u32,
     },
     /// The batch is compressed with a codec that this broker does not know.
     #[error("record batch is compressed with {codec}, which is not supported")]
@@ -212,7 +236,9 @@ impl AppendError {
         match self {
             Self::Malformed { .. } | Self::Checksum { .. } => ErrorCode::CorruptMessage,
             Self::UnsupportedMagic { .. } => ErrorCode::UnsupportedForMessageFormat,
-            Self::TooLarge { .. } => ErrorCode::MessageTooLarge,
+            Self::TooLarge { .. }
+            | Self::DecodedTooLarge { .. }
+            | Self::RecompressedTooLarge { .. } => ErrorCode::MessageTooLarge,
             Self::InvalidRecord { .. } | Self::NoKey { .. } => ErrorCode::InvalidRecord,
             Self::UnsupportedCompression { .. } => ErrorCode::UnsupportedCompressionType,
             Self::Timestamp { .. } | Self::InvalidTimestampType => ErrorCode::InvalidTimestamp,
@@ -221,7 +247,7 @@ impl AppendError {
             Self::TransactionState { .. } | Self::NoTransactions => ErrorCode::InvalidTxnState,
             Self::FencedLeaderEpoch { .. } => ErrorCode::NotLeaderOrFollower,
             Self::UnflushedBytes { .. } => ErrorCode::ThrottlingQuotaExceeded,
-            Self::OffsetsExhausted { .. } => ErrorCode::UnknownServerError,
+            Self::OffsetsExhausted { .. } | Self::Lengthy { .. } => ErrorCode::UnknownServerError,
             Self::Storage(error) => error.code(),
         }
     }

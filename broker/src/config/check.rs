@@ -13,6 +13,7 @@ const NOT_ZERO: &[&str] = &[
     "limits.streams_per_connection_max",
     "limits.request_bytes_max",
     "limits.in_flight_bytes_max",
+    "limits.decoding_bytes_max",
     "limits.produce_stream_bytes_max",
     "limits.produce_stream_batches_max",
     "limits.fetch_partition_credit_bytes_max",

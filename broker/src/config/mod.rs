@@ -150,6 +150,9 @@ sections! {
         request_bytes_max: ByteSize = ByteSize::mib(32);
         /// Bytes of all requests that are being worked on.
         in_flight_bytes_max: ByteSize = ByteSize::mib(256);
+        /// Memory for what is decoded at length, all of it together: large batches of topics with a
+        /// compression.type or compaction, and searches by time. What finds none left waits.
+        decoding_bytes_max: ByteSize = ByteSize::mib(32);
         /// Unacknowledged bytes of one produce stream or Kafka connection; then it is not read until some are.
         produce_stream_bytes_max: ByteSize = ByteSize::mib(8);
         /// Unacknowledged batches of one produce stream; then it is not read until some are.

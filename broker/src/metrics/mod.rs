@@ -79,6 +79,7 @@ pub fn limits(figures: &mut Figures, config: &Config) {
         ),
         ("request_bytes_max", limits.request_bytes_max.0),
         ("in_flight_bytes_max", limits.in_flight_bytes_max.0),
+        ("decoding_bytes_max", limits.decoding_bytes_max.0),
         (
             "produce_stream_bytes_max",
             limits.produce_stream_bytes_max.0,

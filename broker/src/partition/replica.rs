@@ -18,8 +18,8 @@ use millstream_engine::replication::{
     Acks, Action, Event, Leadership, LeadershipStart, Progress, Ticket,
 };
 use millstream_log::{
-    AppendContext, Appended, ClosedLog, LogObserver, LogState, Offline, Origin, PartitionLog,
-    Positions, ReadBatches, ReadError, ReadRequest,
+    AppendContext, AppendError, Appended, ClosedLog, LogObserver, LogState, Offline, Origin,
+    PartitionLog, Positions, ReadBatches, ReadError, ReadRequest,
 };
 use millstream_proto::{BrokerId, LeaderEpoch, Offset, PartitionIndex, TopicId, TopicPartition};
 use tokio::sync::oneshot;
@@ -61,6 +61,9 @@ pub struct Appending {
     /// The broker's clock, ms since 1970.
     pub now_ms: i64,
 }
+
+/// [`PartitionLog::append`] or [`PartitionLog::append_quickly`].
+type AppendFn = fn(&PartitionLog, Bytes, &AppendContext) -> Result<Appended, AppendError>;
 
 /// Where a partition stands for readers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -250,7 +253,35 @@ impl Replica {
         batch: Bytes,
         appending: &Appending,
     ) -> Result<(Appended, Option<PendingAck>), PartitionError> {
-        let appended = self.append_as(Origin::Client, batch, appending)?;
+        let appended = self.append_as(Origin::Client, PartitionLog::append, batch, appending)?;
+        Ok(self.acknowledging(appended, appending))
+    }
+
+    /// [`Replica::append`] for a thread that others wait for.
+    ///
+    /// # Errors
+    /// [`millstream_log::AppendError::Lengthy`] gives back a batch that takes long to decode.
+    pub fn append_quickly(
+        &self,
+        batch: Bytes,
+        appending: &Appending,
+    ) -> Result<(Appended, Option<PendingAck>), PartitionError> {
+        let append = PartitionLog::append_quickly;
+        let appended = self.append_as(Origin::Client, append, batch, appending)?;
+        Ok(self.acknowledging(appended, appending))
+    }
+
+    /// Memory that an append of the batch takes at most to decode it; `None` where it is not decoded.
+    #[must_use]
+    pub fn decoding_bytes_max(&self, batch: &[u8]) -> Option<usize> {
+        self.log.as_ref()?.decoding_bytes_max(batch)
+    }
+
+    fn acknowledging(
+        &self,
+        appended: Appended,
+        appending: &Appending,
+    ) -> (Appended, Option<PendingAck>) {
         let ack = match appending.acks {
             AcksWanted::All => Some(self.wait_for(&appended, Acks::All)),
             AcksWanted::Leader => Some(self.wait_for(&appended, Acks::Leader)),
@@ -259,7 +290,7 @@ impl Replica {
                 None
             }
         };
-        Ok((appended, ack))
+        (appended, ack)
     }
 
     /// Appends one batch of a coordinator of this broker on the caller's thread, also where the disk
@@ -274,7 +305,8 @@ impl Replica {
             leader_epoch: None,
             now_ms,
         };
-        let appended = self.append_as(Origin::Coordinator, batch, &appending)?;
+        let append = PartitionLog::append;
+        let appended = self.append_as(Origin::Coordinator, append, batch, &appending)?;
         self.progressed();
         Ok(appended)
     }
@@ -282,6 +314,7 @@ impl Replica {
     fn append_as(
         &self,
         origin: Origin,
+        append: AppendFn,
         batch: Bytes,
         appending: &Appending,
     ) -> Result<Appended, PartitionError> {
@@ -292,7 +325,7 @@ impl Replica {
             now_ms: appending.now_ms,
             origin,
         };
-        Ok(log.append(batch, &context)?)
+        Ok(append(log, batch, &context)?)
     }
 
     /// Says who hears of this replica from now on; only the first caller is heard.

@@ -267,7 +267,9 @@ impl ServiceError {
 
 fn append_hint(topic: &TopicName, error: &AppendError) -> String {
     match error {
-        AppendError::TooLarge { .. } => {
+        AppendError::TooLarge { .. }
+        | AppendError::DecodedTooLarge { .. }
+        | AppendError::RecompressedTooLarge { .. } => {
             return format!(
                 "send smaller batches, or raise it: millstream topics alter {topic} --config \
                  max.message.bytes=N"

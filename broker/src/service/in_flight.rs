@@ -1,5 +1,5 @@
 //! [`InFlightBytes`]: bounds the memory of requests that wait for the disk on the blocking pool
-//! (`limits.in_flight_bytes_max`).
+//! (`limits.in_flight_bytes_max`), and of what is decoded there (`limits.decoding_bytes_max`).
 
 use std::sync::Arc;
 

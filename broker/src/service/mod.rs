@@ -72,6 +72,7 @@ pub struct Services {
     identity: cluster::Identity,
     producer_ids: producer_ids::Blocks,
     in_flight: in_flight::InFlightBytes,
+    decoding: in_flight::InFlightBytes,
     traffic: Arc<Traffic>,
     connections: Arc<connections::Connections>,
     throughput: Arc<throughput::Throughput>,
@@ -94,6 +95,7 @@ impl Services {
         } = dependencies;
         let traffic = Arc::<Traffic>::default();
         let in_flight = in_flight::InFlightBytes::new(config.limits.in_flight_bytes_max);
+        let decoding = in_flight::InFlightBytes::new(config.limits.decoding_bytes_max);
         Arc::new(Self {
             config,
             sources,
@@ -104,6 +106,7 @@ impl Services {
             identity,
             producer_ids: producer_ids::Blocks::default(),
             in_flight,
+            decoding,
             throughput: Arc::new(throughput::Throughput::new(Arc::clone(&traffic))),
             traffic,
             connections: Arc::default(),

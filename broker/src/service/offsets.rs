@@ -7,6 +7,9 @@ use millstream_proto::{ErrorCode, LeaderEpoch, Offset, PartitionIndex, TopicId};
 use super::{RequestContext, ServiceError, Services};
 use crate::partition::{Isolation, PartitionError, Replica};
 
+/// Share of `limits.decoding_bytes_max` that a search by time holds: what most batches take at most.
+const SEARCH_BYTES: usize = 16 << 20;
+
 /// Which offset is wanted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum OffsetSpec {
@@ -54,7 +57,10 @@ impl Services {
                 let partition = replica.partition();
                 find(&replica).map_err(|error| ServiceError::of_partition(partition, &error))
             }
-            _ => on_blocking_pool(replica, find).await,
+            OffsetSpec::MaxTimestamp | OffsetSpec::Timestamp(_) => {
+                let _held = self.decoding.hold(SEARCH_BYTES).await;
+                on_blocking_pool(replica, find).await
+            }
         }
     }
 

@@ -10,7 +10,7 @@ use std::{
 
 use bytes::Bytes;
 use millstream_engine::replication::Durability as Safety;
-use millstream_log::Appended as LogAppended;
+use millstream_log::{AppendError, Appended as LogAppended};
 use millstream_proto::{ErrorCode, LeaderEpoch, Offset, PartitionIndex, TopicId};
 use tokio::time::Sleep;
 
@@ -107,6 +107,21 @@ impl Future for Acknowledgement {
     }
 }
 
+/// Why a batch was not appended at once.
+#[derive(Debug)]
+pub enum NotNow {
+    /// It was refused.
+    Refused(ServiceError),
+    /// It takes long to decode; [`Services::append_later`] appends it.
+    Lengthy(ProduceRequest),
+}
+
+impl From<ServiceError> for NotNow {
+    fn from(error: ServiceError) -> Self {
+        Self::Refused(error)
+    }
+}
+
 impl Services {
     /// Whether appends belong on the blocking pool ([`Services::append_later`]): the disk is slow.
     #[must_use]
@@ -122,11 +137,16 @@ impl Services {
         &self,
         _context: &RequestContext,
         request: ProduceRequest,
-    ) -> Result<Produced, ServiceError> {
+    ) -> Result<Produced, NotNow> {
         let (replica, appending) = self.prepare(&request)?;
         let batch_bytes = request.batch.len();
-        let appended = self.append(&replica, request.batch, &appending);
-        self.produced(appended, replica, batch_bytes, request.timeout)
+        let appended = match self.append(&replica, request.batch, &appending) {
+            Err(PartitionError::Append(AppendError::Lengthy { batch })) => {
+                return Err(NotNow::Lengthy(ProduceRequest { batch, ..request }));
+            }
+            appended => appended,
+        };
+        Ok(self.produced(appended, replica, batch_bytes, request.timeout)?)
     }
 
     /// Appends one batch on the blocking pool.
@@ -143,14 +163,23 @@ impl Services {
     ) -> Result<Produced, ServiceError> {
         let (replica, appending) = self.prepare(&request)?;
         let batch_bytes = request.batch.len();
+        let decoding = match replica.decoding_bytes_max(&request.batch) {
+            Some(bytes) => Some(self.decoding.hold(bytes).await),
+            None => None,
+        };
         let held = self.in_flight.hold(batch_bytes).await;
         let append = {
             let (partitions, replica) = (Arc::clone(&self.partitions), Arc::clone(&replica));
             move || {
                 let start = Instant::now();
                 let result = replica.append(request.batch, &appending);
-                partitions.append_gate().record(start.elapsed());
-                drop(held);
+                let (gate, took) = (partitions.append_gate(), start.elapsed());
+                if decoding.is_some() {
+                    gate.record_decoding(took);
+                } else {
+                    gate.record(took);
+                }
+                drop((held, decoding));
                 result
             }
         };
@@ -178,7 +207,7 @@ impl Services {
         appending: &Appending,
     ) -> Result<(LogAppended, Option<PendingAck>), PartitionError> {
         let start = Instant::now();
-        let result = replica.append(batch, appending);
+        let result = replica.append_quickly(batch, appending);
         let took = start.elapsed();
         if self.partitions.append_gate().record(took) {
             tracing::warn!(

@@ -4,7 +4,7 @@ use std::ops::Deref;
 
 use bytes::Bytes;
 
-use super::{BatchError, BatchHeader, BatchView, RecordError, RecordIter};
+use super::{BatchError, BatchHeader, BatchView, RecordError, RecordIter, RecordScan};
 
 /// One whole batch that owns its bytes. Dereferences to its [`BatchHeader`].
 #[derive(Debug, Clone)]
@@ -55,6 +55,14 @@ impl Batch {
     /// [`RecordError::Compression`] where the codec is compiled out.
     pub fn records(&self, output_bytes_max: usize) -> Result<RecordIter, RecordError> {
         RecordIter::of(self.header, self.bytes.clone(), output_bytes_max)
+    }
+
+    /// Walks the records without holding any, decompressing at most `output_bytes_max` bytes in all.
+    ///
+    /// # Errors
+    /// As [`Batch::records`].
+    pub fn scan(&self, output_bytes_max: usize) -> Result<RecordScan, RecordError> {
+        RecordScan::new(self, output_bytes_max)
     }
 }
 

@@ -304,7 +304,7 @@ impl BatchOptions {
 
 /// Writes one record with its deltas: of the timestamp to the batch's base, of the offset to its base
 /// offset.
-pub(super) fn put_record(
+fn put_record(
     out: &mut Vec<u8>,
     deltas: (i64, i64),
     key: Option<&[u8]>,
@@ -349,7 +349,7 @@ fn record_bytes(body_bytes: usize) -> usize {
 }
 
 /// Lengths are checked against [`BATCH_BYTES_MAX`] before they are written.
-fn put_length(out: &mut Vec<u8>, length: usize) {
+pub(super) fn put_length(out: &mut Vec<u8>, length: usize) {
     varint::write_i64(out, i64::try_from(length).unwrap_or(i64::MAX));
 }
 

@@ -1,6 +1,7 @@
-//! [`BatchError`] and [`RecordError`]: why bytes are no batch, and why a batch has no readable records.
+//! [`BatchError`] and [`RecordError`]: why bytes are no batch, and why a batch has no readable records;
+//! [`RewriteError`]: why there is no other batch of them.
 
-use super::CompressionError;
+use super::{BuildError, CompressionError};
 
 /// Why bytes are not one valid batch.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -100,4 +101,22 @@ pub enum RecordError {
         /// Records the batch says it has.
         count: u32,
     },
+}
+
+/// Why a batch cannot be made anew.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum RewriteError {
+    /// Its records cannot be read.
+    #[error(transparent)]
+    Record(#[from] RecordError),
+    /// What it would become cannot be written.
+    #[error(transparent)]
+    Build(#[from] BuildError),
+}
+
+impl From<CompressionError> for RewriteError {
+    fn from(error: CompressionError) -> Self {
+        BuildError::from(error).into()
+    }
 }

@@ -39,7 +39,8 @@ mod reader;
     reason = "one main type per file, named as the file"
 )]
 mod record;
-pub mod retained;
+pub mod rewrite;
+mod scan;
 mod sequence;
 mod varint;
 mod view;
@@ -50,11 +51,12 @@ mod properties;
 pub use batch::Batch;
 pub use builder::{BatchBuilder, BatchOptions, BuildError, ProducerIdentity};
 pub use compression::{Compression, CompressionError};
-pub use error::{BatchError, RecordError};
+pub use error::{BatchError, RecordError, RewriteError};
 pub use header::{BatchHeader, TimestampType};
 pub use iter::{BatchIter, OwnedBatchIter};
 pub use reader::RecordIter;
 pub use record::{Header, Record};
+pub use scan::{Part, Piece, RecordScan, RecordShape, RecordStart};
 pub use sequence::sequence_after;
 pub use view::BatchView;
 

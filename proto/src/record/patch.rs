@@ -76,7 +76,7 @@ pub fn producer(
 }
 
 /// Writes the CRC-32C that the covered bytes give.
-pub(super) fn recompute_crc(batch: &mut [u8]) {
+pub fn recompute_crc(batch: &mut [u8]) {
     let crc = view::covered_crc(batch);
     put(batch, CRC_AT, crc.to_be_bytes());
 }

@@ -12,8 +12,8 @@ use proptest::{collection::vec, option, prelude::*};
 
 use super::{
     Batch, BatchBuilder, BatchError, BatchIter, BatchOptions, BatchView, BuildError, Compression,
-    CompressionError, HEADER_BYTES, Header, OwnedBatchIter, ProducerIdentity, Record, RecordError,
-    RecordIter, TimestampType, control, patch,
+    CompressionError, HEADER_BYTES, Header, OwnedBatchIter, Part, ProducerIdentity, Record,
+    RecordError, RecordIter, TimestampType, control, patch,
 };
 use crate::{LeaderEpoch, Offset, ProducerEpoch, ProducerId};
 
@@ -112,6 +112,37 @@ fn read(batch: &Bytes) -> Result<Vec<Record>, RecordError> {
     RecordIter::new(batch.clone(), 1 << 20)?.collect()
 }
 
+/// What a scan tells of a record, put together again: all but its headers.
+fn scanned(batch: &Bytes, output_bytes_max: usize) -> Result<Vec<Scanned>, RecordError> {
+    let mut records = Batch::parse(batch.clone())?.scan(output_bytes_max)?;
+    let mut found = Vec::new();
+    while let Some(start) = records.start()? {
+        let (mut key, mut rest_bytes) = (Vec::new(), 0);
+        let shape = records.rest::<RecordError>(|piece| {
+            rest_bytes += piece.bytes.len();
+            if piece.part == Part::Key {
+                key.extend_from_slice(piece.bytes);
+            }
+            Ok(())
+        })?;
+        assert_eq!(rest_bytes, start.rest_bytes);
+        let key = shape.has_key.then_some(key);
+        found.push((start.offset, start.timestamp, key, shape.has_value));
+    }
+    Ok(found)
+}
+
+/// Offset, timestamp, key, and whether there is a value.
+type Scanned = (Offset, i64, Option<Vec<u8>>, bool);
+
+fn as_scanned(records: Vec<Record>) -> Vec<Scanned> {
+    let scanned = |record: Record| {
+        let key = record.key.map(|key| key.to_vec());
+        (record.offset, record.timestamp, key, record.value.is_some())
+    };
+    records.into_iter().map(scanned).collect()
+}
+
 /// A batch of `count` records of 100 zero bytes each.
 fn zeros(compression: Compression, count: usize) -> Bytes {
     let options = BatchOptions {
@@ -139,6 +170,7 @@ proptest! {
             .enumerate()
             .map(|(index, draft)| record(options.base_offset, index, draft))
             .collect();
+        prop_assert_eq!(scanned(&bytes, 1 << 20).unwrap(), as_scanned(expected.clone()));
         prop_assert_eq!(read(&bytes).unwrap(), expected);
         prop_assert_eq!(batch.base_offset(), options.base_offset);
         prop_assert_eq!(batch.last_offset_delta() as usize, drafts.len() - 1);
@@ -183,6 +215,8 @@ proptest! {
         }
         patch::recompute_crc(&mut bytes);
         let bytes = Bytes::from(bytes);
+        let scanned = scanned(&bytes, 1 << 20);
+        prop_assert_eq!(scanned.clone().ok(), read(&bytes).ok().map(as_scanned), "{:?}", scanned);
         if let Ok(records) = read(&bytes) {
             let view = BatchView::parse_only(&bytes).unwrap();
             prop_assert_eq!(records.len(), view.record_count() as usize);

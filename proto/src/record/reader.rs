@@ -14,11 +14,12 @@ use super::{
     compression::Decompressor,
     varint::{self, VARINT_BYTES_MAX, VarintError},
 };
+use crate::Offset;
 
 /// Decompressed bytes asked for at a time.
 const STRETCH_BYTES: usize = 32 * 1024;
 /// Bytes of the smallest header: two lengths.
-const RECORD_HEADER_BYTES_MIN: usize = 2;
+pub(super) const RECORD_HEADER_BYTES_MIN: usize = 2;
 
 /// The records of one batch. Ends after the first error.
 pub struct RecordIter {
@@ -109,21 +110,12 @@ impl RecordIter {
         if !rest.is_empty() {
             return Err(invalid("length"));
         }
-        let timestamp = match self.header.timestamp_type() {
-            TimestampType::LogAppendTime => self.header.max_timestamp(),
-            TimestampType::CreateTime => self
-                .header
-                .base_timestamp()
-                .checked_add(timestamp_delta)
-                .ok_or_else(|| invalid("timestamp delta"))?,
-        };
-        let is_in_batch =
-            (self.delta_min..=i64::from(self.header.last_offset_delta())).contains(&offset_delta);
-        let offset = u32::try_from(offset_delta)
-            .ok()
-            .filter(|_| is_in_batch)
-            .and_then(|delta| self.header.base_offset().checked_add(delta))
-            .ok_or_else(|| invalid("offset delta"))?;
+        let (offset, timestamp) = place(
+            &self.header,
+            self.delta_min,
+            (timestamp_delta, offset_delta),
+            self.index,
+        )?;
         self.delta_min = offset_delta + 1;
         Ok(Record {
             offset,
@@ -253,6 +245,30 @@ impl Stretch {
                 })?;
         Ok(read > 0)
     }
+}
+
+/// Offset and timestamp of a record by its deltas, of which the one of the offset is `delta_min` at least.
+pub(super) fn place(
+    header: &BatchHeader,
+    delta_min: i64,
+    (timestamp_delta, offset_delta): (i64, i64),
+    index: u32,
+) -> Result<(Offset, i64), RecordError> {
+    let invalid = |field| RecordError::Field { index, field };
+    let timestamp = match header.timestamp_type() {
+        TimestampType::LogAppendTime => header.max_timestamp(),
+        TimestampType::CreateTime => header
+            .base_timestamp()
+            .checked_add(timestamp_delta)
+            .ok_or_else(|| invalid("timestamp delta"))?,
+    };
+    let is_in_batch = (delta_min..=i64::from(header.last_offset_delta())).contains(&offset_delta);
+    let offset = u32::try_from(offset_delta)
+        .ok()
+        .filter(|_| is_in_batch)
+        .and_then(|delta| header.base_offset().checked_add(delta))
+        .ok_or_else(|| invalid("offset delta"))?;
+    Ok((offset, timestamp))
 }
 
 /// Reads a record's length; `None` when the bytes end inside it.

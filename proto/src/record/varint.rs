@@ -6,6 +6,8 @@ use bytes::BufMut;
 
 /// Bytes of the longest 32-bit number.
 pub(super) const VARINT_BYTES_MAX: usize = 5;
+/// Bytes of the longest 64-bit number.
+pub(super) const VARLONG_BYTES_MAX: usize = 10;
 
 /// The bytes end inside a number, or the number does not fit its type.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -25,7 +27,7 @@ pub(super) fn read_i32(bytes: &mut &[u8]) -> Result<i32, VarintError> {
 
 /// Reads a zigzag 64-bit number and moves `bytes` behind it.
 pub(super) fn read_i64(bytes: &mut &[u8]) -> Result<i64, VarintError> {
-    let raw = read_unsigned(bytes, 10)?;
+    let raw = read_unsigned(bytes, VARLONG_BYTES_MAX)?;
     Ok((raw >> 1).cast_signed() ^ -(raw & 1).cast_signed())
 }
 

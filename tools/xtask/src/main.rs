@@ -13,6 +13,7 @@ mod compat;
 mod config;
 mod demo;
 mod document;
+mod fuzz;
 mod generate;
 mod interop;
 mod kafka_compatibility;
@@ -70,6 +71,8 @@ enum Task {
     Interop(interop::Options),
     /// Run the tests that ship inside published Rust clients of Kafka against Millstream
     ClientSuites(client_suites::Options),
+    /// Let a fuzzer look for inputs that break a decoder
+    Fuzz(fuzz::Options),
     /// Run a long test; without a name, list them
     Soak(soak::Options),
 }
@@ -98,6 +101,7 @@ fn run() -> Result<()> {
         Task::Demo(options) => demo::run(&root, &options),
         Task::Interop(options) => interop::run(&root, &options),
         Task::ClientSuites(options) => client_suites::run(&root, &options),
+        Task::Fuzz(options) => fuzz::run(&root, &options),
         Task::Soak(options) => soak::run(&root, &options),
     }
 }

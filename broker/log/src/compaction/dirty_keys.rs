@@ -36,13 +36,18 @@ impl DirtyKeys {
         if self.transactions.see_records(batch) || batch.last_offset() < self.first_dirty {
             return Ok(None);
         }
-        for record in batch.records(RECORD_BYTES_MAX)? {
-            let record = record?;
-            let Some(key) = record.key.filter(|_| record.offset >= self.first_dirty) else {
+        let mut records = batch.scan(RECORD_BYTES_MAX)?;
+        while let Some(start) = records.start()? {
+            if start.offset < self.first_dirty {
                 continue;
-            };
-            if !self.map.put(self.map.fingerprint(&key), record.offset) {
-                return Ok(Some(record.offset));
+            }
+            let mut key = self.map.fingerprinting();
+            let shape = records.rest::<RecordError>(|piece| {
+                key.see(piece);
+                Ok(())
+            })?;
+            if shape.has_key && !self.map.put(key.finish(), start.offset) {
+                return Ok(Some(start.offset));
             }
         }
         Ok(None)

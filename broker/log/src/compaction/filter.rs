@@ -20,14 +20,15 @@ use bytes::Bytes;
 use millstream_proto::{
     Offset, ProducerEpoch, ProducerId,
     record::{
-        Batch, BatchHeader, BuildError, Record, RecordError,
+        Batch, BatchHeader, BuildError, CompressionError, RecordError, RewriteError,
         control::{ControlRecord, EndTransactionMarker},
-        retained,
+        rewrite::{self, RewriteLimits},
     },
 };
 
 use super::{
-    key_map::KeyMap,
+    kept_records::KeptRecords,
+    key_map::{Fingerprint, KeyMap},
     transactions::{Marker, TransactionTracker},
 };
 use crate::index::AbortedTransaction;
@@ -35,6 +36,10 @@ use crate::index::AbortedTransaction;
 /// Bytes that the records of one batch may have: as many as its format allows. They are decompressed
 /// in stretches.
 pub(crate) const RECORD_BYTES_MAX: usize = i32::MAX as usize;
+/// How much larger a batch may be that is made anew: who wrote it may have compressed better, and
+/// timestamps may take more bytes behind a delete horizon. At least, and as a multiple.
+const REWRITTEN_BYTES_MIN: usize = 1 << 20;
+const REWRITTEN_FACTOR: usize = 2;
 
 /// Each live producer's last batch of records, `None` where only a marker is known of its epoch.
 pub(crate) type LastBatches = HashMap<ProducerId, (ProducerEpoch, Option<Offset>)>;
@@ -103,21 +108,10 @@ pub(crate) struct Verdict {
     pub(crate) aborted: Option<AbortedTransaction>,
 }
 
-/// Why a batch cannot be judged.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum FilterError {
-    /// Its records cannot be read.
-    #[error(transparent)]
-    Record(#[from] RecordError),
-    /// What is left of it cannot be written.
-    #[error(transparent)]
-    Build(#[from] BuildError),
-}
-
 impl Filter<'_> {
     /// Judges the next batch, whose CRC was checked. `is_last` says that it is the last of what will
     /// be one segment.
-    pub(crate) fn judge(&mut self, batch: &Batch, is_last: bool) -> Result<Verdict, FilterError> {
+    pub(crate) fn judge(&mut self, batch: &Batch, is_last: bool) -> Result<Verdict, RewriteError> {
         self.records.seen += u64::from(batch.record_count());
         let (fate, aborted) = if batch.is_control() {
             self.judge_control(batch)?
@@ -141,7 +135,7 @@ impl Filter<'_> {
     fn judge_control(
         &mut self,
         batch: &Batch,
-    ) -> Result<(Fate, Option<AbortedTransaction>), FilterError> {
+    ) -> Result<(Fate, Option<AbortedTransaction>), RewriteError> {
         let marker = marker_of(batch)?;
         match self.transactions.see_marker(batch, marker.as_ref()) {
             Marker::Needed(aborted) => return Ok((Fate::Whole, aborted)),
@@ -158,7 +152,7 @@ impl Filter<'_> {
         Ok((fate, None))
     }
 
-    fn judge_records(&mut self, batch: &Batch) -> Result<Fate, FilterError> {
+    fn judge_records(&mut self, batch: &Batch) -> Result<Fate, RewriteError> {
         if self.transactions.see_records(batch) {
             return self.without_records(batch);
         }
@@ -168,57 +162,73 @@ impl Filter<'_> {
         if batch.base_offset() >= self.map_end {
             return Ok(Fate::Whole);
         }
-        let mut stays = Vec::new();
-        let mut has_tombstone = false;
-        for record in batch.records(RECORD_BYTES_MAX)? {
-            let record = record?;
-            let is_kept = self.keeps(batch, &record);
-            has_tombstone |= is_kept && record.key.is_some() && record.value.is_none();
-            stays.push(is_kept);
-        }
-        if !stays.contains(&true) {
+        let (kept, has_tombstone) = self.kept_of(batch)?;
+        if kept.is_none() {
             return self.without_records(batch);
         }
-        let stays_at = |index: usize| stays.get(index) == Some(&true);
+        let stays_at = |index| kept.contains(index);
         if has_tombstone
             && batch.delete_horizon_ms().is_none()
             && let Some(stamped) = self.stamped(batch, stays_at)?
         {
             return Ok(stamped);
         }
-        if !stays.contains(&false) {
+        if kept.is_all() {
             return Ok(Fate::Whole);
         }
-        let bytes = rebuilt(batch, stays_at, batch.delete_horizon_ms())?;
-        Ok(Fate::Replaced(bytes))
+        let rewritten = rewritten(batch, stays_at, batch.delete_horizon_ms())?;
+        Ok(rewritten.map_or(Fate::Whole, Fate::Replaced))
     }
 
-    /// What stays of a batch with a delete horizon; `None` where a timestamp is too far from it for the
-    /// format. Then its tombstones or its marker stay for good.
+    /// Which records stay, and whether a tombstone is among them.
+    fn kept_of(&self, batch: &Batch) -> Result<(KeptRecords, bool), RecordError> {
+        let mut kept = KeptRecords::default();
+        let mut has_tombstone = false;
+        let mut records = batch.scan(RECORD_BYTES_MAX)?;
+        while let Some(start) = records.start()? {
+            let mut key = self.map.fingerprinting();
+            let shape = records.rest::<RecordError>(|piece| {
+                key.see(piece);
+                Ok(())
+            })?;
+            let key = shape.has_key.then(|| key.finish());
+            let is_kept = self.keeps(batch, start.offset, key, shape.has_value);
+            has_tombstone |= is_kept && shape.has_key && !shape.has_value;
+            kept.push(is_kept);
+        }
+        Ok((kept, has_tombstone))
+    }
+
+    /// What stays of a batch with a delete horizon; `None` where the format has no room for it. Then its
+    /// tombstones or its marker stay for good.
     fn stamped(
         &self,
         batch: &Batch,
-        stays_at: impl Fn(usize) -> bool,
-    ) -> Result<Option<Fate>, FilterError> {
-        match rebuilt(batch, stays_at, Some(self.horizon())) {
-            Err(FilterError::Build(BuildError::Timestamp { .. })) => Ok(None),
-            built => Ok(Some(Fate::Replaced(built?))),
-        }
+        stays_at: impl Fn(u32) -> bool,
+    ) -> Result<Option<Fate>, RewriteError> {
+        let rewritten = rewritten(batch, stays_at, Some(self.horizon()))?;
+        Ok(rewritten.map(Fate::Replaced))
     }
 
-    fn keeps(&self, batch: &BatchHeader, record: &Record) -> bool {
-        let Some(key) = record.key.as_deref() else {
+    fn keeps(
+        &self,
+        batch: &BatchHeader,
+        offset: Offset,
+        key: Option<Fingerprint>,
+        has_value: bool,
+    ) -> bool {
+        let Some(key) = key else {
             return true;
         };
-        if record.offset >= self.map_end {
+        if offset >= self.map_end {
             return true;
         }
-        let newest = self.map.get(self.map.fingerprint(key));
-        if newest.is_some_and(|newest| record.offset < newest) {
+        let newest = self.map.get(key);
+        if newest.is_some_and(|newest| offset < newest) {
             return false;
         }
         let has_passed = |horizon_ms: i64| horizon_ms <= self.now_ms;
-        record.value.is_some() || !batch.delete_horizon_ms().is_some_and(has_passed)
+        has_value || !batch.delete_horizon_ms().is_some_and(has_passed)
     }
 
     fn horizon(&self) -> i64 {
@@ -227,14 +237,14 @@ impl Filter<'_> {
     }
 
     /// Nothing of its records stays.
-    fn without_records(&self, batch: &BatchHeader) -> Result<Fate, FilterError> {
+    fn without_records(&self, batch: &BatchHeader) -> Result<Fate, RewriteError> {
         if !self.is_last_of_producer(batch) {
             return Ok(Fate::Gone);
         }
         if batch.record_count() == 0 {
             return Ok(Fate::Whole);
         }
-        Ok(Fate::Replaced(retained::emptied(batch)?))
+        Ok(Fate::Replaced(rewrite::emptied(batch)?))
     }
 
     /// It was emptied before.
@@ -270,23 +280,29 @@ pub(crate) fn marker_of(batch: &Batch) -> Result<Option<EndTransactionMarker>, R
     })
 }
 
-/// The batch with those of its records that stay, told by their index. They are read anew, one at a
-/// time: a batch may decompress to much more than is kept of it.
-fn rebuilt(
+/// The batch with those of its records that stay, told by their index; `None` where a timestamp is too
+/// far from the horizon, or the batch would be much larger than it was.
+fn rewritten(
     batch: &Batch,
-    stays_at: impl Fn(usize) -> bool,
+    stays_at: impl Fn(u32) -> bool,
     delete_horizon_ms: Option<i64>,
-) -> Result<Bytes, FilterError> {
-    let records = batch.records(RECORD_BYTES_MAX)?.enumerate();
-    let kept = records
-        .filter(|(index, _)| stays_at(*index))
-        .map(|(_, record)| record.map_err(FilterError::from));
-    retained::with_records(batch, kept, delete_horizon_ms)
+) -> Result<Option<Bytes>, RewriteError> {
+    let size_bytes = batch.bytes().len();
+    let limits = RewriteLimits {
+        plain_bytes_max: RECORD_BYTES_MAX,
+        size_bytes_max: (size_bytes * REWRITTEN_FACTOR).max(REWRITTEN_BYTES_MIN),
+    };
+    match rewrite::retained(batch, stays_at, delete_horizon_ms, &limits) {
+        Err(RewriteError::Build(
+            BuildError::Timestamp { .. } | BuildError::Compression(CompressionError::NoRoom { .. }),
+        )) => Ok(None),
+        rewritten => rewritten.map(Some),
+    }
 }
 
 /// Nothing of the batch stays, but its offsets end the segment.
 fn held_place(batch: &Batch) -> Result<Fate, BuildError> {
-    let bytes = retained::placeholder(batch)?;
+    let bytes = rewrite::placeholder(batch)?;
     if bytes == batch.bytes() {
         return Ok(Fate::Whole);
     }

@@ -9,9 +9,12 @@
 //! with a probability of 10^-21. Tables grow one by one, so growing needs little beside the map. In a small
 //! map there are fewer of them, as the fullest one ends it.
 
-use std::hash::{BuildHasher, Hasher as _, RandomState};
+use std::hash::{BuildHasher as _, DefaultHasher, Hasher as _, RandomState};
 
-use millstream_proto::Offset;
+use millstream_proto::{
+    Offset,
+    record::{Part, Piece},
+};
 
 const TABLES_MAX: usize = 256;
 /// Bytes for which there is one table more.
@@ -23,6 +26,10 @@ const SLOTS_MIN: usize = 8;
 /// The hash of a key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Fingerprint(u64, u64);
+
+/// A fingerprint of a key that is seen piece by piece.
+#[derive(Debug)]
+pub(crate) struct Fingerprinting(DefaultHasher, DefaultHasher);
 
 /// Fingerprint and offset plus one.
 type Slot = (u64, u64, u64);
@@ -59,13 +66,20 @@ impl KeyMap {
         }
     }
 
+    /// Starts the fingerprint of a key.
+    pub(crate) fn fingerprinting(&self) -> Fingerprinting {
+        Fingerprinting(self.hashers.0.build_hasher(), self.hashers.1.build_hasher())
+    }
+
+    /// The fingerprint of a whole key.
+    #[cfg(test)]
     pub(crate) fn fingerprint(&self, key: &[u8]) -> Fingerprint {
-        let hash = |state: &RandomState| {
-            let mut hasher = state.build_hasher();
-            hasher.write(key);
-            hasher.finish()
-        };
-        Fingerprint(hash(&self.hashers.0), hash(&self.hashers.1))
+        let mut fingerprinting = self.fingerprinting();
+        fingerprinting.see(Piece {
+            part: Part::Key,
+            bytes: key,
+        });
+        fingerprinting.finish()
     }
 
     /// Notes a record's offset unless a newer one is known; false when the map has no room for
@@ -110,6 +124,20 @@ impl KeyMap {
     pub(crate) fn bytes(&self) -> usize {
         let slots: usize = self.tables.iter().map(|table| table.slots.capacity()).sum();
         slots * SLOT_BYTES
+    }
+}
+
+impl Fingerprinting {
+    /// Takes a piece of the record: what is not of the key is passed over.
+    pub(crate) fn see(&mut self, piece: Piece<'_>) {
+        if piece.part == Part::Key {
+            self.0.write(piece.bytes);
+            self.1.write(piece.bytes);
+        }
+    }
+
+    pub(crate) fn finish(&self) -> Fingerprint {
+        Fingerprint(self.0.finish(), self.1.finish())
     }
 }
 
@@ -197,6 +225,23 @@ mod tests {
                 let found = map.get(map.fingerprint(&key.to_be_bytes()));
                 prop_assert_eq!(found.map(Offset::get), model.get(&key).copied());
             }
+        }
+    }
+
+    #[test]
+    fn a_key_in_pieces_has_the_fingerprint_of_the_whole() {
+        let map = KeyMap::new(1 << 16);
+        let key: Vec<u8> = (0..=255).collect();
+        for cut in [0, 1, 7, 8, 13, 64, 255] {
+            let mut pieces = map.fingerprinting();
+            for (part, bytes) in [
+                (Part::Other, b"length".as_slice()),
+                (Part::Key, &key[..cut]),
+                (Part::Key, &key[cut..]),
+            ] {
+                pieces.see(Piece { part, bytes });
+            }
+            assert_eq!(pieces.finish(), map.fingerprint(&key), "{cut}");
         }
     }
 

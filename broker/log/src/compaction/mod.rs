@@ -20,6 +20,7 @@ pub(crate) mod cleaned;
 mod config;
 pub(crate) mod dirty_keys;
 pub(crate) mod filter;
+mod kept_records;
 pub(crate) mod key_map;
 mod pace;
 pub(crate) mod plan;

@@ -7,7 +7,10 @@ use std::{
 };
 
 use bytes::{Bytes, BytesMut};
-use millstream_proto::{LeaderEpoch, Offset, record::patch};
+use millstream_proto::{
+    LeaderEpoch, Offset,
+    record::{BatchHeader, patch},
+};
 
 use crate::{
     config::{Durability, LogConfig},
@@ -20,6 +23,7 @@ use crate::{
 
 use super::{
     PartitionLog,
+    decode::{Decode, Patience},
     validate::{self, Prepared},
     writer::WriterGuard,
 };
@@ -71,10 +75,40 @@ impl PartitionLog {
     /// # Errors
     /// The first rule that the batch breaks, or what the disk says.
     pub fn append(&self, batch: Bytes, context: &AppendContext) -> Result<Appended, AppendError> {
+        self.append_with(batch, context, Patience::Any)
+    }
+
+    /// [`PartitionLog::append`] for a thread that others wait for.
+    ///
+    /// # Errors
+    /// [`AppendError::Lengthy`] gives back a batch that takes long to decode.
+    pub fn append_quickly(
+        &self,
+        batch: Bytes,
+        context: &AppendContext,
+    ) -> Result<Appended, AppendError> {
+        self.append_with(batch, context, Patience::Quick)
+    }
+
+    /// Memory that an append of a client's batch takes at most to decode it, beside the batch; `None`
+    /// where its records are left alone.
+    #[must_use]
+    pub fn decoding_bytes_max(&self, batch: &[u8]) -> Option<usize> {
+        let header = BatchHeader::decode(batch).ok()?;
+        let decode = Decode::of(&header, &self.config(), Origin::Client)?;
+        Some(decode.memory_bytes_max(batch.len()))
+    }
+
+    fn append_with(
+        &self,
+        batch: Bytes,
+        context: &AppendContext,
+        patience: Patience,
+    ) -> Result<Appended, AppendError> {
         let started = Instant::now();
         let config = self.config();
         self.admit(context.origin)?;
-        let prepared = validate::prepare(batch, &config, context)?;
+        let prepared = validate::prepare(batch, &config, context, patience)?;
         let size_bytes = prepared.bytes.len();
         let appended = self.append_prepared(&config, prepared, context)?;
         if !appended.duplicate {

@@ -18,7 +18,8 @@ use crate::{
 
 use super::{PartitionLog, view::View};
 
-/// Bytes that the records of a batch may have once decompressed, when a record is searched by time.
+/// Bytes that the records of a batch may have once decompressed, when a record is searched by time. They
+/// are decompressed in stretches.
 const DECOMPRESSED_BYTES_MAX: usize = 256 << 20;
 
 /// A record found by time.
@@ -216,11 +217,13 @@ impl PartitionLog {
         batch
             .verify_crc()
             .map_err(|error| corrupt(error.to_string()))?;
-        let records = batch
-            .records(DECOMPRESSED_BYTES_MAX)
+        let mut records = batch
+            .scan(DECOMPRESSED_BYTES_MAX)
             .map_err(|error| corrupt(error.to_string()))?;
-        for record in records {
-            let record = record.map_err(|error| corrupt(error.to_string()))?;
+        while let Some(record) = records
+            .start()
+            .map_err(|error| corrupt(error.to_string()))?
+        {
             if record.offset >= target.end_exclusive {
                 return Ok(None);
             }

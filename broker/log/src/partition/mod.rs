@@ -17,6 +17,7 @@ mod checked;
 mod checkpoint;
 mod close;
 mod compact;
+mod decode;
 mod flush;
 mod identity_check;
 mod lookup;

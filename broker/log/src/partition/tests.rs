@@ -5,6 +5,7 @@ mod checked;
 mod compaction;
 mod concurrency;
 mod damage;
+mod decode;
 mod faults;
 mod limits;
 mod lookup;

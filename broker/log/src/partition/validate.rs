@@ -4,23 +4,17 @@
 
 use bytes::{Bytes, BytesMut};
 use millstream_proto::record::{
-    Batch, BatchBuilder, BatchError, BatchHeader, BatchOptions, BatchView, Compression,
-    ProducerIdentity, TimestampType,
+    Batch, BatchError, BatchHeader, BatchView, TimestampType,
     control::{ControlRecord, EndTransactionMarker},
     patch,
 };
 
-use crate::{
-    config::{CompressionPolicy, LogConfig},
-    error::AppendError,
+use crate::{config::LogConfig, error::AppendError};
+
+use super::{
+    append::{AppendContext, Origin},
+    decode::{Decode, Patience},
 };
-
-use super::append::{AppendContext, Origin};
-
-/// Bytes that records of one batch may have once decompressed, as a multiple of `max.message.bytes`
-/// and at least.
-const DECOMPRESSED_FACTOR: usize = 128;
-const DECOMPRESSED_BYTES_MIN: usize = 64 << 20;
 
 /// A batch that may be appended, in a buffer of its own.
 #[derive(Debug)]
@@ -36,6 +30,7 @@ pub(super) fn prepare(
     batch: Bytes,
     config: &LogConfig,
     context: &AppendContext,
+    patience: Patience,
 ) -> Result<Prepared, AppendError> {
     let view = BatchView::parse_only(&batch).map_err(malformed)?;
     let header = *view.header();
@@ -60,7 +55,15 @@ pub(super) fn prepare(
     if !stamped && !header.is_control() {
         check_timestamp(&header, config, context.now_ms)?;
     }
-    let mut bytes = decoded(batch, &header, config, context.origin)?;
+    let decode = Decode::of(&header, config, context.origin);
+    let batch = match decode {
+        Some(decode) => decode.apply(batch, patience)?,
+        None => batch,
+    };
+    // Ours alone when the caller gave the only handle away; else a copy.
+    let mut bytes = batch
+        .try_into_mut()
+        .unwrap_or_else(|shared| BytesMut::from(&*shared));
     let log_append_time = stamped.then_some(context.now_ms);
     if let Some(now_ms) = log_append_time {
         patch::log_append_time(&mut bytes, now_ms).map_err(malformed)?;
@@ -74,7 +77,7 @@ pub(super) fn prepare(
     })
 }
 
-fn malformed(error: BatchError) -> AppendError {
+pub(super) fn malformed(error: BatchError) -> AppendError {
     match error {
         BatchError::Magic { found } => AppendError::UnsupportedMagic { found },
         BatchError::Crc { stored, computed } => AppendError::Checksum {
@@ -90,7 +93,7 @@ fn malformed(error: BatchError) -> AppendError {
     }
 }
 
-fn invalid(reason: impl Into<String>) -> AppendError {
+pub(super) fn invalid(reason: impl Into<String>) -> AppendError {
     AppendError::InvalidRecord {
         reason: reason.into(),
     }
@@ -190,72 +193,4 @@ fn check_timestamp(
         }
     }
     Ok(())
-}
-
-/// Decodes the records where the topic asks for it; else only makes the buffer our own. What a
-/// coordinator writes has keys.
-fn decoded(
-    batch: Bytes,
-    header: &BatchHeader,
-    config: &LogConfig,
-    origin: Origin,
-) -> Result<BytesMut, AppendError> {
-    let codec = match config.compression {
-        CompressionPolicy::Fixed(codec) if codec != header.compression() => Some(codec),
-        _ => None,
-    };
-    let needs_keys = config.cleanup_compact && !header.is_control() && origin == Origin::Client;
-    if header.is_control() || (codec.is_none() && !needs_keys) {
-        // Ours alone when the caller gave the only handle away; else a copy.
-        return Ok(batch
-            .try_into_mut()
-            .unwrap_or_else(|shared| BytesMut::from(&*shared)));
-    }
-    let mut builder = codec.map(|codec| BatchBuilder::new(options(header, codec)));
-    let bound = usize::try_from(config.max_message_bytes)
-        .unwrap_or(usize::MAX)
-        .saturating_mul(DECOMPRESSED_FACTOR)
-        .max(DECOMPRESSED_BYTES_MIN);
-    let records = Batch::parse(batch.clone())
-        .map_err(malformed)?
-        .records(bound)
-        .map_err(|error| invalid(error.to_string()))?;
-    for (index, record) in records.enumerate() {
-        let record = record.map_err(|error| invalid(error.to_string()))?;
-        if needs_keys && record.key.is_none() {
-            return Err(AppendError::NoKey { index });
-        }
-        if let Some(builder) = &mut builder {
-            builder
-                .append(
-                    record.timestamp,
-                    record.key.as_deref(),
-                    record.value.as_deref(),
-                    &record.headers,
-                )
-                .map_err(|error| invalid(error.to_string()))?;
-        }
-    }
-    let Some(builder) = builder else {
-        return Ok(BytesMut::from(&*batch));
-    };
-    let built = builder
-        .finish()
-        .map_err(|error| invalid(error.to_string()))?;
-    Ok(built
-        .try_into_mut()
-        .unwrap_or_else(|shared| BytesMut::from(&*shared)))
-}
-
-fn options(header: &BatchHeader, compression: Compression) -> BatchOptions {
-    BatchOptions {
-        compression,
-        producer: header.has_producer_id().then(|| ProducerIdentity {
-            id: header.producer_id(),
-            epoch: header.producer_epoch(),
-            base_sequence: header.base_sequence(),
-        }),
-        is_transactional: header.is_transactional(),
-        ..BatchOptions::default()
-    }
 }

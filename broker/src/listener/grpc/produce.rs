@@ -20,7 +20,7 @@ use super::wire;
 use crate::{
     service::{
         RequestContext, ServiceError, Services,
-        produce::{Acknowledged, AcksWanted, ProduceRequest, Produced},
+        produce::{Acknowledged, AcksWanted, NotNow, ProduceRequest, Produced},
     },
     shutdown::Shutdown,
 };
@@ -213,13 +213,24 @@ impl ProduceStream {
             (asked, Err(error)) => return self.settle(asked, Err(error)),
         };
         if self.services.appends_are_stalled() {
-            let (services, context) = (Arc::clone(&self.services), self.context.clone());
-            let append = async move { services.append_later(&context, request).await };
-            self.appending = Some((asked, Box::pin(append)));
+            self.append_later(asked, request);
             return None;
         }
-        let produced = self.services.append_now(&self.context, request);
+        let produced = match self.services.append_now(&self.context, request) {
+            Ok(produced) => Ok(produced),
+            Err(NotNow::Refused(error)) => Err(error),
+            Err(NotNow::Lengthy(request)) => {
+                self.append_later(asked, request);
+                return None;
+            }
+        };
         self.settle(asked, produced)
+    }
+
+    fn append_later(&mut self, asked: Asked, request: ProduceRequest) {
+        let (services, context) = (Arc::clone(&self.services), self.context.clone());
+        let append = async move { services.append_later(&context, request).await };
+        self.appending = Some((asked, Box::pin(append)));
     }
 
     /// Takes note of an append; returns its answer if that is due already.

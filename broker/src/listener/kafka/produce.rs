@@ -2,7 +2,7 @@
 
 mod response;
 
-use std::time::Duration;
+use std::{collections::VecDeque, time::Duration};
 
 use kafka_protocol::messages::ApiKey;
 use millstream_proto::{ErrorCode, PartitionIndex, TopicId};
@@ -15,8 +15,11 @@ use super::{
 };
 use crate::service::{
     ServiceError,
-    produce::{AcksWanted, ProduceRequest, Produced},
+    produce::{AcksWanted, NotNow, ProduceRequest, Produced},
 };
+
+/// What is still to be appended of a request.
+type Appends = VecDeque<Result<ProduceRequest, ServiceError>>;
 
 /// What became of one partition of a request.
 type Outcome = Result<Produced, ServiceError>;
@@ -36,23 +39,20 @@ pub(super) fn begin(asked: Asked) -> Result<Begun, Closing> {
     // Versions that are advertised and not served are refused here, too.
     let mut request = codec::ProduceRequest::read(body, version, &Limits::default())?;
     let acks = acks_wanted(request.acks);
-    let appends = appends(&client, &mut request, &acks);
-    if client.services().appends_are_stalled() {
-        let answering = async move {
-            let outcomes = append_later(&client, appends).await;
-            answer(correlation_id, version, &request, acks, outcomes).await
-        };
-        return Ok(Begun {
-            answering: Box::pin(answering),
-            // What follows must not overtake it.
-            is_exclusive: true,
-        });
+    let mut appends = VecDeque::from(appends(&client, &mut request, &acks));
+    let mut outcomes = Vec::with_capacity(appends.len());
+    if !client.services().appends_are_stalled() {
+        append_now(&client, &mut appends, &mut outcomes);
     }
-    let outcomes = append_now(&client, appends);
-    let answering = async move { answer(correlation_id, version, &request, acks, outcomes).await };
+    // What follows must not overtake it.
+    let is_exclusive = !appends.is_empty();
+    let answering = async move {
+        append_later(&client, appends, &mut outcomes).await;
+        answer(correlation_id, version, &request, acks, outcomes).await
+    };
     Ok(Begun {
         answering: Box::pin(answering),
-        is_exclusive: false,
+        is_exclusive,
     })
 }
 
@@ -103,27 +103,27 @@ fn find(client: &Client, topic: &ProduceTopic) -> Result<TopicId, ServiceError> 
     }
 }
 
-fn append_now(client: &Client, appends: Vec<Result<ProduceRequest, ServiceError>>) -> Vec<Outcome> {
+/// Appends up to the first batch that takes long, which stays with what follows it.
+fn append_now(client: &Client, appends: &mut Appends, outcomes: &mut Vec<Outcome>) {
     let (services, context) = (client.services(), client.context());
-    let appended = appends
-        .into_iter()
-        .map(|append| append.and_then(|append| services.append_now(&context, append)));
-    appended.collect()
+    while let Some(append) = appends.pop_front() {
+        let appended = append.map_err(NotNow::from);
+        match appended.and_then(|append| services.append_now(&context, append)) {
+            Ok(produced) => outcomes.push(Ok(produced)),
+            Err(NotNow::Refused(error)) => outcomes.push(Err(error)),
+            Err(NotNow::Lengthy(append)) => return appends.push_front(Ok(append)),
+        }
+    }
 }
 
-async fn append_later(
-    client: &Client,
-    appends: Vec<Result<ProduceRequest, ServiceError>>,
-) -> Vec<Outcome> {
+async fn append_later(client: &Client, appends: Appends, outcomes: &mut Vec<Outcome>) {
     let (services, context) = (client.services(), client.context());
-    let mut outcomes = Vec::with_capacity(appends.len());
     for append in appends {
         outcomes.push(match append {
             Ok(append) => services.append_later(&context, append).await,
             Err(error) => Err(error),
         });
     }
-    outcomes
 }
 
 /// Waits until everything is as safe as was asked, and says so.

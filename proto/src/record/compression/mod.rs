@@ -8,6 +8,7 @@ use bytes::Bytes;
 
 use super::{BatchError, header::ATTRIBUTE_CODEC};
 
+pub(super) mod encoder;
 #[cfg(feature = "gzip")]
 mod gzip;
 #[cfg(feature = "lz4")]
@@ -69,6 +70,14 @@ pub enum CompressionError {
         /// The limit in bytes.
         max: usize,
     },
+    /// The compressed output is larger than the caller allows.
+    #[error("{codec} data has more than {max} bytes")]
+    NoRoom {
+        /// The codec.
+        codec: Compression,
+        /// The limit in bytes.
+        max: usize,
+    },
     /// The encoder failed.
     #[error("{codec} encoder fails: {reason}")]
     Encoder {
@@ -78,6 +87,13 @@ pub enum CompressionError {
         reason: String,
     },
 }
+
+/// Most memory that compressing a batch piece by piece takes, beside its output: zstd's window, twice, and
+/// what is gathered before it.
+pub const ENCODER_BYTES_MAX: usize = 6 << 20;
+
+/// Memory of a decoder with a window of 32 KiB, or of none.
+const SMALL_DECODER_BYTES: usize = 128 << 10;
 
 /// Decompresses as it is read.
 pub(super) type Decompressor = Box<dyn Read + Send>;
@@ -221,11 +237,51 @@ impl Compression {
             #[cfg(feature = "snappy")]
             Self::Snappy => Ok(Box::new(snappy::Reader::new(input, output_bytes_max))),
             #[cfg(feature = "lz4")]
-            Self::Lz4 => Ok(lz4::decompressor(input)),
+            Self::Lz4 => lz4::decompressor(input),
             #[cfg(feature = "zstd")]
-            Self::Zstd => zstd::decompressor(input),
+            Self::Zstd => Ok(Box::new(zstd::Reader::new(input)?)),
             #[allow(unreachable_patterns, reason = "reachable where a feature is off")]
             codec => Err(CompressionError::NotCompiledIn { codec }),
+        }
+    }
+
+    /// Opens a stream into `out` that takes its input piece by piece.
+    fn stream(
+        self,
+        level: Option<i32>,
+        out: encoder::Bounded,
+    ) -> Result<Box<dyn encoder::Stream>, CompressionError> {
+        let _ = (level, &out);
+        match self {
+            #[cfg(feature = "gzip")]
+            Self::Gzip => gzip::stream(level, out),
+            #[cfg(feature = "snappy")]
+            Self::Snappy => {
+                self.refuse_level(level)?;
+                Ok(snappy::stream(out))
+            }
+            #[cfg(feature = "lz4")]
+            Self::Lz4 => {
+                self.refuse_level(level)?;
+                Ok(lz4::stream(out))
+            }
+            #[cfg(feature = "zstd")]
+            Self::Zstd => zstd::stream(level, out),
+            codec => Err(CompressionError::NotCompiledIn { codec }),
+        }
+    }
+
+    /// Most memory that reading `payload_bytes` in stretches takes, whatever they are.
+    #[must_use]
+    pub const fn decoder_bytes_max(self, payload_bytes: usize) -> usize {
+        match self {
+            #[cfg(feature = "snappy")]
+            Self::Snappy => payload_bytes.saturating_mul(snappy::EXPANSION_MAX),
+            #[cfg(feature = "lz4")]
+            Self::Lz4 => lz4::DECODER_BYTES_MAX,
+            #[cfg(feature = "zstd")]
+            Self::Zstd => zstd::DECODER_BYTES_MAX,
+            _ => SMALL_DECODER_BYTES,
         }
     }
 

@@ -5,21 +5,25 @@
 //! 82 'SNAPPY' 00 | version i32 = 1 | compatible version i32 = 1 | (block bytes i32 | raw block)*
 //! ```
 
-use std::io::{self, Read};
+use std::io::{self, Read, Write};
 
 use bytes::{Buf as _, Bytes};
 
-use super::{Compression, CompressionError};
+use super::{
+    Compression, CompressionError,
+    encoder::{Bounded, Stream},
+};
 
 const MAGIC: [u8; 8] = [0x82, b'S', b'N', b'A', b'P', b'P', b'Y', 0];
 const PREAMBLE_BYTES: usize = 16;
 /// Input of one block, the default of snappy-java.
 const BLOCK_BYTES: usize = 32 * 1024;
+/// What a byte of a block decodes to at most: a copy of 64 bytes takes three. A block that claims more is
+/// refused before there is memory for it.
+pub(super) const EXPANSION_MAX: usize = 22;
 
 pub(super) fn compress(input: &[u8], out: &mut Vec<u8>) -> Result<(), CompressionError> {
-    out.extend_from_slice(&MAGIC);
-    out.extend_from_slice(&1i32.to_be_bytes());
-    out.extend_from_slice(&1i32.to_be_bytes());
+    out.extend_from_slice(&preamble());
     let mut encoder = snap::raw::Encoder::new();
     for block in input.chunks(BLOCK_BYTES) {
         compress_block(&mut encoder, block, out).map_err(|reason| CompressionError::Encoder {
@@ -28,6 +32,16 @@ pub(super) fn compress(input: &[u8], out: &mut Vec<u8>) -> Result<(), Compressio
         })?;
     }
     Ok(())
+}
+
+fn preamble() -> [u8; PREAMBLE_BYTES] {
+    let mut preamble = [0; PREAMBLE_BYTES];
+    let (magic, versions) = preamble.split_at_mut(MAGIC.len());
+    magic.copy_from_slice(&MAGIC);
+    for version in versions.chunks_exact_mut(size_of::<i32>()) {
+        version.copy_from_slice(&1i32.to_be_bytes());
+    }
+    preamble
 }
 
 fn compress_block(
@@ -48,6 +62,61 @@ fn compress_block(
         field.copy_from_slice(&length.to_be_bytes());
     }
     Ok(())
+}
+
+pub(super) fn stream(out: Bounded) -> Box<dyn Stream> {
+    Box::new(Writer {
+        encoder: snap::raw::Encoder::new(),
+        block: Vec::with_capacity(BLOCK_BYTES),
+        compressed: preamble().to_vec(),
+        out,
+    })
+}
+
+/// Encodes block by block.
+struct Writer {
+    encoder: snap::raw::Encoder,
+    /// Input of the next block.
+    block: Vec<u8>,
+    /// What goes out with the next block: the preamble at first.
+    compressed: Vec<u8>,
+    out: Bounded,
+}
+
+impl Writer {
+    fn end_block(&mut self) -> io::Result<()> {
+        compress_block(&mut self.encoder, &self.block, &mut self.compressed)
+            .map_err(io::Error::other)?;
+        self.block.clear();
+        self.out.write_all(&self.compressed)?;
+        self.compressed.clear();
+        Ok(())
+    }
+}
+
+impl Write for Writer {
+    fn write(&mut self, piece: &[u8]) -> io::Result<usize> {
+        if self.block.len() == BLOCK_BYTES {
+            self.end_block()?;
+        }
+        let taken = piece.len().min(BLOCK_BYTES - self.block.len());
+        self.block
+            .extend_from_slice(piece.get(..taken).unwrap_or_default());
+        Ok(taken)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Stream for Writer {
+    fn finish(mut self: Box<Self>) -> io::Result<Bounded> {
+        if !self.block.is_empty() {
+            self.end_block()?;
+        }
+        Ok(self.out)
+    }
 }
 
 /// Decodes block by block.
@@ -87,6 +156,12 @@ impl Reader {
                 codec: Compression::Snappy,
                 max: self.block_bytes_max,
             });
+        }
+        if output_bytes > compressed.len().saturating_mul(EXPANSION_MAX) {
+            return Err(corrupt(&format_args!(
+                "block of {} bytes claims to have {output_bytes}",
+                compressed.len()
+            )));
         }
         let mut block = std::mem::take(self.block.get_mut());
         block.resize(output_bytes, 0);

@@ -79,6 +79,11 @@ pub(crate) const CRATES: &[CrateRule] = &[
         ],
     },
     CrateRule {
+        package: "millstream-fuzz",
+        directory: "tests/fuzz",
+        may_import: &["millstream-proto", "millstream-log", "millstream-broker"],
+    },
+    CrateRule {
         package: "millstream-benches",
         directory: "benches",
         may_import: &[

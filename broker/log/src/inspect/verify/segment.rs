@@ -228,22 +228,22 @@ fn count_problem(batch: &ScannedBatch, check: &PartitionCheck<'_>) -> Option<Str
     if !check.options.decode_records {
         return None;
     }
-    let records = match batch.records(RECORD_BYTES_MAX) {
+    let mut records = match batch.scan(RECORD_BYTES_MAX) {
         Ok(records) => records,
         Err(error) => return Some(error.to_string()),
     };
     let mut expected = batch.base_offset().get();
-    for record in records {
-        match record {
+    loop {
+        match records.start() {
             Err(error) => return Some(error.to_string()),
-            Ok(record) if !may_lack && record.offset.get() != expected => {
+            Ok(Some(record)) if !may_lack && record.offset.get() != expected => {
                 return Some(format!(
                     "record has offset {}, expected {expected}",
                     record.offset
                 ));
             }
-            Ok(_) => expected += 1,
+            Ok(Some(_)) => expected += 1,
+            Ok(None) => return None,
         }
     }
-    None
 }

@@ -1,5 +1,6 @@
 //! What is true of every request in every version that is served.
 
+mod corpus;
 mod hostile;
 mod mutation;
 mod oracle;
