@@ -33,7 +33,8 @@ use tokio::{
 const CALL_TIMEOUT: Duration = Duration::from_secs(30);
 /// The newest versions that name topics rather than give their ids.
 const PRODUCE_VERSION: i16 = 12;
-const FETCH_VERSION: i16 = 12;
+/// As [`fetch_request`] has it.
+pub const FETCH_VERSION: i16 = 12;
 const CREATE_TOPICS_VERSION: i16 = 7;
 /// A session id and epoch that ask for no fetch session (KIP-227).
 const NO_SESSION: (i32, i32) = (0, -1);
@@ -209,7 +210,9 @@ impl Kafka {
     }
 }
 
-fn fetch_request(topic: &str, partition: i32, offset: i64, bytes_max: i32) -> FetchRequest {
+/// Asks one partition for a byte at least, for half a second, without a session.
+#[must_use]
+pub fn fetch_request(topic: &str, partition: i32, offset: i64, bytes_max: i32) -> FetchRequest {
     let partition = FetchPartition::default()
         .with_partition(partition)
         .with_fetch_offset(offset)
