@@ -11,7 +11,7 @@ use millstream_proto::record::{
 };
 
 use crate::{
-    config::{CompressionPolicy, LogConfig},
+    config::{CompressionPolicy, LogConfig, TimestampPolicy},
     error::AppendError,
 };
 
@@ -57,10 +57,13 @@ pub(super) fn prepare(
         Origin::Coordinator => marker_of(&header, &batch)?,
     };
     let stamped = config.timestamps.log_append_time;
-    if !stamped && !header.is_control() {
-        check_timestamp(&header, config, context.now_ms)?;
+    let is_checked = !stamped && !header.is_control();
+    let allowed = is_checked.then(|| Allowed::new(&config.timestamps, context.now_ms));
+    if let Some(allowed) = &allowed {
+        allowed.check(header.base_timestamp())?;
+        allowed.check(header.max_timestamp())?;
     }
-    let mut bytes = decoded(batch, &header, config, context.origin)?;
+    let mut bytes = decoded(batch, &header, config, context.origin, allowed)?;
     let log_append_time = stamped.then_some(context.now_ms);
     if let Some(now_ms) = log_append_time {
         patch::log_append_time(&mut bytes, now_ms).map_err(malformed)?;
@@ -171,25 +174,38 @@ fn marker_of(
     }
 }
 
-fn check_timestamp(
-    header: &BatchHeader,
-    config: &LogConfig,
-    now_ms: i64,
-) -> Result<(), AppendError> {
-    let policy = &config.timestamps;
-    let earliest = now_ms.saturating_sub_unsigned(policy.before_max_ms);
-    let latest = now_ms.saturating_add_unsigned(policy.after_max_ms);
-    for found in [header.base_timestamp(), header.max_timestamp()] {
-        // -1 is "not set": Kafka takes it as it is.
-        if found != -1 && !(earliest..=latest).contains(&found) {
-            return Err(AppendError::Timestamp {
-                found,
-                earliest,
-                latest,
-            });
+/// Timestamps that a client's record may have.
+#[derive(Debug, Clone, Copy)]
+struct Allowed {
+    earliest: i64,
+    latest: i64,
+    /// The header has the first timestamp and the largest, not the least.
+    is_asked_of_records: bool,
+}
+
+impl Allowed {
+    const fn new(policy: &TimestampPolicy, now_ms: i64) -> Self {
+        Self {
+            earliest: now_ms.saturating_sub_unsigned(policy.before_max_ms),
+            latest: now_ms.saturating_add_unsigned(policy.after_max_ms),
+            is_asked_of_records: policy.before_max_ms < i64::MAX.unsigned_abs(),
         }
     }
-    Ok(())
+
+    fn check(&self, found: i64) -> Result<(), AppendError> {
+        let Self {
+            earliest, latest, ..
+        } = *self;
+        // -1 is "not set": Kafka takes it as it is.
+        if found == -1 || (earliest..=latest).contains(&found) {
+            return Ok(());
+        }
+        Err(AppendError::Timestamp {
+            found,
+            earliest,
+            latest,
+        })
+    }
 }
 
 /// Decodes the records where the topic asks for it; else only makes the buffer our own. What a
@@ -199,13 +215,15 @@ fn decoded(
     header: &BatchHeader,
     config: &LogConfig,
     origin: Origin,
+    allowed: Option<Allowed>,
 ) -> Result<BytesMut, AppendError> {
+    let allowed = allowed.filter(|allowed| allowed.is_asked_of_records);
     let codec = match config.compression {
         CompressionPolicy::Fixed(codec) if codec != header.compression() => Some(codec),
         _ => None,
     };
     let needs_keys = config.cleanup_compact && !header.is_control() && origin == Origin::Client;
-    if header.is_control() || (codec.is_none() && !needs_keys) {
+    if header.is_control() || (codec.is_none() && !needs_keys && allowed.is_none()) {
         // Ours alone when the caller gave the only handle away; else a copy.
         return Ok(batch
             .try_into_mut()
@@ -224,6 +242,9 @@ fn decoded(
         let record = record.map_err(|error| invalid(error.to_string()))?;
         if needs_keys && record.key.is_none() {
             return Err(AppendError::NoKey { index });
+        }
+        if let Some(allowed) = &allowed {
+            allowed.check(record.timestamp)?;
         }
         if let Some(builder) = &mut builder {
             builder

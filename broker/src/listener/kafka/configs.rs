@@ -9,7 +9,6 @@ use kafka_protocol::{
         AlterConfigsRequest, AlterConfigsResponse, DescribeConfigsRequest, DescribeConfigsResponse,
         IncrementalAlterConfigsRequest, IncrementalAlterConfigsResponse,
         ListConfigResourcesRequest, ListConfigResourcesResponse, alter_configs_response,
-        describe_configs_request::DescribeConfigsResource,
         describe_configs_response::{
             DescribeConfigsResourceResult, DescribeConfigsResult, DescribeConfigsSynonym,
         },
@@ -58,7 +57,7 @@ pub(super) async fn describe_configs(
     request: DescribeConfigsRequest,
 ) -> DescribeConfigsResponse {
     let results = request.resources.into_iter().map(|asked| {
-        let entries = entries(&client, &asked);
+        let entries = entries(&client, asked.resource_type, &asked.resource_name);
         let result = DescribeConfigsResult::default()
             .with_resource_type(asked.resource_type)
             .with_resource_name(asked.resource_name);
@@ -81,18 +80,19 @@ pub(super) async fn describe_configs(
 
 fn entries(
     client: &Client,
-    asked: &DescribeConfigsResource,
+    resource_type: i8,
+    name: &str,
 ) -> Result<Vec<ConfigEntry>, ServiceError> {
     let describe = |resource: &ConfigResource| {
         let (services, context) = (client.services(), client.context());
         services.describe_configs(&context, resource, &[])
     };
     let of_broker = |id: String| describe(&ConfigResource::Broker(id)).map(under_kafkas_names);
-    if asked.resource_type == GROUP {
+    if resource_type == GROUP {
         // Any group's are those of the broker that answers.
         return of_broker(String::new()).map(of_groups);
     }
-    match resource(asked.resource_type, &asked.resource_name)? {
+    match resource(resource_type, name)? {
         ConfigResource::Broker(id) => of_broker(id),
         topic @ ConfigResource::Topic(_) => describe(&topic),
     }
@@ -174,8 +174,16 @@ pub(super) async fn incremental_alter_configs(
     for asked in request.resources {
         let altered = async {
             let resource = resource(asked.resource_type, &asked.resource_name)?;
-            let changes = changes(&client, &resource, &asked.configs)?;
-            alter(&client, &resource, &changes, request.validate_only).await
+            let entries = entries(&client, asked.resource_type, &asked.resource_name)?;
+            let changes = changes(&entries, &asked.configs)?;
+            alter(
+                &client,
+                &resource,
+                &entries,
+                &changes,
+                request.validate_only,
+            )
+            .await
         };
         let altered = altered.await;
         let response = incremental_alter_configs_response::AlterConfigsResourceResponse::default()
@@ -194,15 +202,13 @@ pub(super) async fn incremental_alter_configs(
 async fn alter(
     client: &Client,
     resource: &ConfigResource,
+    entries: &[ConfigEntry],
     changes: &[ConfigChange],
     validate_only: bool,
 ) -> Result<(), ServiceError> {
     if let ConfigResource::Broker(_) = resource {
-        return Err(ServiceError::new(
-            ErrorCode::InvalidConfig,
-            "configuration of a broker cannot be changed while it runs",
-            "change its configuration file and restart it",
-        ));
+        let mut changes = changes.iter();
+        return changes.try_for_each(|change| check_is_so(entries, change));
     }
     let (services, context) = (client.services(), client.context());
     services
@@ -210,14 +216,30 @@ async fn alter(
         .await
 }
 
+/// A broker's configuration is read when it starts: only what it is already can be asked for.
+fn check_is_so(entries: &[ConfigEntry], change: &ConfigChange) -> Result<(), ServiceError> {
+    let refuse = |message: String| {
+        let hint = "change its configuration file and restart it";
+        Err(ServiceError::new(ErrorCode::InvalidConfig, message, hint))
+    };
+    let name = &change.name;
+    let Some(entry) = entries.iter().find(|entry| entry.name == *name) else {
+        return refuse(format!("broker has no config {}", name.escape_debug()));
+    };
+    let wanted = change.value.as_ref().unwrap_or(&entry.default_value);
+    match *wanted == entry.value {
+        true => Ok(()),
+        false => refuse(format!(
+            "configuration of a broker cannot be changed while it runs, {name} is {:?}",
+            entry.value
+        )),
+    }
+}
+
 fn changes(
-    client: &Client,
-    resource: &ConfigResource,
+    entries: &[ConfigEntry],
     asked: &[AlterableConfig],
 ) -> Result<Vec<ConfigChange>, ServiceError> {
-    let entries = client
-        .services()
-        .describe_configs(&client.context(), resource, &[])?;
     let current: BTreeMap<&str, &str> = entries
         .iter()
         .map(|entry| (&*entry.name, &*entry.value))
@@ -277,8 +299,7 @@ pub(super) async fn alter_configs(
     for asked in request.resources {
         let altered = async {
             let resource = resource(asked.resource_type, &asked.resource_name)?;
-            let (services, context) = (client.services(), client.context());
-            let entries = services.describe_configs(&context, &resource, &[])?;
+            let entries = entries(&client, asked.resource_type, &asked.resource_name)?;
             let overridden = entries.iter().filter(|e| e.source == ConfigSource::Topic);
             let mut values: BTreeMap<String, Option<String>> =
                 overridden.map(|entry| (entry.name.clone(), None)).collect();
@@ -290,7 +311,14 @@ pub(super) async fn alter_configs(
             let changes: Vec<_> = changes
                 .map(|(name, value)| ConfigChange { name, value })
                 .collect();
-            alter(&client, &resource, &changes, request.validate_only).await
+            alter(
+                &client,
+                &resource,
+                &entries,
+                &changes,
+                request.validate_only,
+            )
+            .await
         };
         let altered = altered.await;
         let response = alter_configs_response::AlterConfigsResourceResponse::default()
