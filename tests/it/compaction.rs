@@ -1,7 +1,8 @@
-//! Compaction in the daemon: under kill -9, as clients see it, and beside a steady producer.
+//! Compaction in the daemon: under kill -9, as clients see it, beside a steady producer, and when a pass fails.
 
 mod clients;
 mod load;
+mod trouble;
 
 use std::{collections::BTreeMap, os::unix::process::ExitStatusExt as _, time::Duration};
 

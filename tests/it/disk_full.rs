@@ -79,7 +79,7 @@ impl Numbered {
 }
 
 /// Takes all the room there is.
-fn fill(path: &Path) -> Result<()> {
+pub(crate) fn fill(path: &Path) -> Result<()> {
     let mut file = File::create(path)?;
     for size in [1 << 20, 4 << 10] {
         loop {

@@ -4,10 +4,11 @@ use std::{
     io::{BufRead as _, BufReader},
     process::{Child, Command, Stdio},
     thread,
+    time::{Duration, Instant},
 };
 
 use anyhow::{Context as _, Result, ensure};
-use millstream_tests::{Cli, Daemon, cli_path};
+use millstream_tests::{Cli, Daemon, DaemonOptions, cli_path, retry};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
@@ -251,5 +252,49 @@ fn every_refusal_about_groups_says_what_is_wrong_and_what_to_do() -> Result<()> 
     insta::assert_snapshot!("subscribed", String::from_utf8(output.stderr)?);
     follower.interrupt()?;
     run(&daemon, "groups delete readers --yes")?;
+    Ok(())
+}
+
+#[test]
+fn a_lag_that_is_older_than_the_daemon_has_a_lower_bound() -> Result<()> {
+    let mut daemon = DaemonOptions::default()
+        .set("groups.lag_sample_interval", "10ms")
+        .start()?;
+    run(&daemon, "topics create numbers")?;
+    let produce = |daemon: &Daemon| {
+        let produce = Cli::new(daemon, ["produce", "numbers"])?;
+        produce.input("number\n").stdout().map(drop)
+    };
+    produce(&daemon)?;
+    run(
+        &daemon,
+        "offsets commit readers --topic numbers --partition 0 --offset 1",
+    )?;
+    let lag = |daemon: &Daemon| {
+        let group = json(daemon, "groups describe readers").ok()?;
+        let partition = &group["partitions"][0];
+        let seconds = partition["lag_seconds"].as_f64()?;
+        let is_minimum = partition["lag_seconds_is_minimum"].as_bool()?;
+        Some((partition["lag"].as_i64()?, seconds, is_minimum))
+    };
+    let told = |daemon: &Daemon, what: &str, expected: (i64, bool)| {
+        retry::until(what, Duration::from_secs(20), || {
+            let (records, seconds, is_minimum) = lag(daemon)?;
+            ((records, is_minimum) == expected).then_some(seconds)
+        })
+    };
+    told(&daemon, "the end of the log is looked at", (0, false))?;
+    produce(&daemon)?;
+    let seconds = told(&daemon, "one record is not committed", (1, false))?;
+    daemon.terminate()?;
+    let stopped = Instant::now();
+    daemon.restart()?;
+    let at_least = told(&daemon, "nobody knows for how long", (1, true))?;
+    ensure!(
+        at_least <= stopped.elapsed().as_secs_f64(),
+        "{at_least} s after {seconds} s"
+    );
+    let table = run(&daemon, "groups describe readers")?;
+    ensure!(table.contains(" > "), "{table}");
     Ok(())
 }

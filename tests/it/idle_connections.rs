@@ -1,4 +1,5 @@
-//! F27: a thousand connections that do nothing useful, and one client that does.
+//! F27: a thousand connections that do nothing useful, and one client that does; and the end of one that
+//! does nothing for long.
 //!
 //! `MILLSTREAM_IDLE_CONNECTIONS` makes it longer.
 
@@ -10,10 +11,15 @@ use std::{
 use anyhow::{Result, ensure};
 use bytes::Bytes;
 use millstream_tests::{
-    Daemon, DaemonOptions, Kafka, Native, http, native, native::FetchStream, retry, scale,
+    Daemon, DaemonOptions, Kafka, Native, http, kafka, native, native::FetchStream, retry, scale,
 };
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-use tokio::{io::AsyncWriteExt as _, net::TcpStream, task::JoinHandle};
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::TcpStream,
+    task::JoinHandle,
+    time::timeout,
+};
 
 const CONNECTIONS: usize = 1_000;
 /// Memory that an idle connection may cost.
@@ -232,4 +238,54 @@ async fn idle_half_open_and_slow_connections_cost_little_and_disturb_nobody() ->
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn idle_half_open_and_slow_kafka_connections_cost_little_and_disturb_nobody() -> Result<()> {
     be_crowded(Door::Kafka).await
+}
+
+/// What a poll waits in the broker, and how long a connection without one may stay silent.
+const POLL_MS: i32 = 2_500;
+const SILENCE: &str = "1s";
+
+/// Says a byte every so often, in all for longer than silence may last; then there is an answer.
+const PACE: Duration = Duration::from_millis(150);
+
+async fn is_answered_slowly(mut stream: TcpStream) -> Result<()> {
+    for byte in API_VERSIONS {
+        tokio::time::sleep(PACE).await;
+        stream.write_all(&[*byte]).await?;
+    }
+    ensure!(stream.read_i32().await? > 0, "no answer");
+    Ok(())
+}
+
+/// Waits for the end of a connection on which the broker says nothing.
+async fn is_ended(mut stream: TcpStream) -> Result<()> {
+    let read = timeout(Duration::from_secs(10), stream.read(&mut [0])).await??;
+    ensure!(read == 0, "an answer to nothing");
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_silent_kafka_connection_is_closed_and_one_that_polls_or_is_slow_is_not() -> Result<()> {
+    let daemon = DaemonOptions::default()
+        .set("network.kafka_idle_timeout", SILENCE)
+        .start()?;
+    let mut polling = Kafka::connect(daemon.kafka()).await?;
+    polling.create_topic(TOPIC, 1, &[]).await?;
+    let silent = TcpStream::connect(daemon.kafka()).await?;
+    let mut torn = TcpStream::connect(daemon.kafka()).await?;
+    torn.write_all(&API_VERSIONS[..API_VERSIONS.len() / 2])
+        .await?;
+    let slow = TcpStream::connect(daemon.kafka()).await?;
+    let poll = kafka::fetch_request(TOPIC, 0, 0, 1 << 20).with_max_wait_ms(POLL_MS);
+    let ended = async { tokio::try_join!(is_ended(silent), is_ended(torn)) };
+    let polled = async {
+        polling.call(kafka::FETCH_VERSION, &poll).await?;
+        polling.fetch(TOPIC, 0, 0, 1 << 20).await
+    };
+    tokio::try_join!(ended, polled, is_answered_slowly(slow))?;
+    let idle = http::metric(
+        &daemon.metrics()?,
+        "millstream_kafka_connections_idle_total",
+    );
+    ensure!(idle == Some(2.0), "{idle:?} connections were idle");
+    Ok(())
 }

@@ -4,10 +4,13 @@
 //! Bytes are encoded and decoded by the crate `kafka-protocol`, which the broker's own writers of produce
 //! and fetch do not use.
 
+mod admin;
 mod groups;
+mod pairs;
 
 use std::{net::SocketAddr, time::Duration};
 
+pub use admin::{ConfigOperation, ConfigOwner};
 use anyhow::{Context as _, Result, ensure};
 use bytes::{Buf as _, BufMut as _, Bytes, BytesMut};
 use kafka_protocol::{
@@ -36,8 +39,10 @@ pub use self::groups::{DescribedTopic, FetchWait, Identity, group_id, text};
 /// How long an answer may take.
 const CALL_TIMEOUT: Duration = Duration::from_secs(30);
 /// The newest versions that name topics rather than give their ids.
-const PRODUCE_VERSION: i16 = 12;
-const FETCH_VERSION: i16 = 12;
+/// As [`produce_request`] has it.
+pub const PRODUCE_VERSION: i16 = 12;
+/// As [`fetch_request`] has it.
+pub const FETCH_VERSION: i16 = 12;
 const CREATE_TOPICS_VERSION: i16 = 7;
 /// A session id and epoch that ask for no fetch session (KIP-227).
 const NO_SESSION: (i32, i32) = (0, -1);
@@ -168,16 +173,7 @@ impl Kafka {
         partition: i32,
         batch: Bytes,
     ) -> Result<PartitionProduceResponse> {
-        let partition = PartitionProduceData::default()
-            .with_index(partition)
-            .with_records(Some(batch));
-        let topic = TopicProduceData::default()
-            .with_name(topic_name(topic))
-            .with_partition_data(vec![partition]);
-        let request = ProduceRequest::default()
-            .with_acks(-1)
-            .with_timeout_ms(30_000)
-            .with_topic_data(vec![topic]);
+        let request = produce_request(topic, partition, batch);
         let response = self.call(PRODUCE_VERSION, &request).await?;
         let topics = response.responses.into_iter();
         let mut partitions = topics.flat_map(|topic| topic.partition_responses);
@@ -213,7 +209,24 @@ impl Kafka {
     }
 }
 
-fn fetch_request(topic: &str, partition: i32, offset: i64, bytes_max: i32) -> FetchRequest {
+/// Appends a batch to one partition and waits until all replicas have it.
+#[must_use]
+pub fn produce_request(topic: &str, partition: i32, batch: Bytes) -> ProduceRequest {
+    let partition = PartitionProduceData::default()
+        .with_index(partition)
+        .with_records(Some(batch));
+    let topic = TopicProduceData::default()
+        .with_name(topic_name(topic))
+        .with_partition_data(vec![partition]);
+    ProduceRequest::default()
+        .with_acks(-1)
+        .with_timeout_ms(30_000)
+        .with_topic_data(vec![topic])
+}
+
+/// Asks one partition for a byte at least, for half a second, without a session.
+#[must_use]
+pub fn fetch_request(topic: &str, partition: i32, offset: i64, bytes_max: i32) -> FetchRequest {
     let partition = FetchPartition::default()
         .with_partition(partition)
         .with_fetch_offset(offset)

@@ -73,7 +73,8 @@ impl Background {
         self.wake_within(Duration::ZERO);
     }
 
-    fn wake_within(&self, within: Duration) {
+    /// Has the next tick happen within so long.
+    pub(crate) fn wake_within(&self, within: Duration) {
         let due = Instant::now() + within;
         let mut work = self.lock();
         if work.due.is_none_or(|present| due < present) {

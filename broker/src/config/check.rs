@@ -30,6 +30,7 @@ const NOT_ZERO: &[&str] = &[
     "network.send_stall_timeout",
     "network.keepalive_interval",
     "network.keepalive_timeout",
+    "network.kafka_idle_timeout",
     "log.flush_interval",
     "log.flush_threads",
     "log.append_stall",

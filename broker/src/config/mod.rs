@@ -195,6 +195,9 @@ sections! {
         keepalive_interval: Duration = Duration::from_secs(30);
         /// How long it may take to answer.
         keepalive_timeout: Duration = Duration::from_secs(20);
+        /// A Kafka connection from which no byte came for this long while none of its requests was worked on is
+        /// closed.
+        kafka_idle_timeout: Duration = Duration::from_mins(10);
     }
 
     /// The partitions' logs.
@@ -213,7 +216,8 @@ sections! {
         compaction_check_interval: Duration = Duration::from_secs(15);
         /// Memory for the keys of one compaction pass; what does not fit waits for the next pass.
         compaction_map_bytes: ByteSize = ByteSize::mib(64);
-        /// Bytes that compaction reads and writes per second; 0B for as many as it can.
+        /// Bytes that compaction reads and writes per second; 0B for as many as it can. More makes producers wait
+        /// longer beside a pass: docs/testing.md has what was measured.
         compaction_bytes_per_second: ByteSize = ByteSize::mib(48);
         /// How far the recovery point may trail what is flushed, in time.
         recovery_point_interval: Duration = Duration::from_secs(1);

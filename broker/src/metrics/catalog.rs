@@ -169,9 +169,16 @@ catalog! {
         KAFKA_SECONDS = "kafka_request_seconds", Counter in Seconds by "api";
             "Time from a request to its answer; Fetch and JoinGroup wait on purpose";
             act: "when it grows faster than the requests of Produce: look at the flushes of the log";
+        KAFKA_ERRORS = "kafka_errors", Counter in Count by "api", "error";
+            "Error codes of these answers, one for each topic, partition or group that has one; \
+             with some of them, as MEMBER_ID_REQUIRED, a client only finds its way";
+            act: "when one grows that clients do not settle by themselves: the error says what to look at";
         KAFKA_REFUSED = "kafka_connections_closed", Counter in Count;
             "Connections that were closed because of what a client sent; the log says what";
             act: "when it grows: something speaks no Kafka, or an API that is not served";
+        KAFKA_IDLE = "kafka_connections_idle", Counter in Count;
+            "Connections that were closed because nothing came for network.kafka_idle_timeout";
+            act: "never by itself: clients connect again; when many at once, their network may lose what they send";
     }
 
     "Metadata" {

@@ -73,6 +73,7 @@ fn connections(figures: &mut Figures, counts: &ConnectionCounts) {
 
 fn kafka(figures: &mut Figures, traffic: &KafkaTraffic) {
     figures.set(catalog::KAFKA_REFUSED, traffic.refused());
+    figures.set(catalog::KAFKA_IDLE, traffic.idle());
     let apis: Vec<_> = traffic.figures().collect();
     for api in &apis {
         figures.set_labelled(catalog::KAFKA_REQUESTS, &[api.name], api.requests);
@@ -89,6 +90,12 @@ fn kafka(figures: &mut Figures, traffic: &KafkaTraffic) {
     }
     for api in &apis {
         figures.set_labelled(catalog::KAFKA_SECONDS, &[api.name], api.time.as_secs_f64());
+    }
+    for api in &apis {
+        for (error, count) in &api.errors {
+            let labels = [api.name, error.name()];
+            figures.set_labelled(catalog::KAFKA_ERRORS, &labels, *count);
+        }
     }
 }
 

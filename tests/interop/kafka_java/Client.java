@@ -8,11 +8,17 @@ import java.io.PrintStream;
 import java.nio.charset.StandardCharsets;
 import java.time.Duration;
 import java.util.ArrayList;
+import java.util.Collection;
 import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.Objects;
 import java.util.Properties;
 import java.util.concurrent.Future;
+import org.apache.kafka.clients.admin.Admin;
+import org.apache.kafka.clients.admin.AlterConfigOp;
+import org.apache.kafka.clients.admin.ConfigEntry;
+import org.apache.kafka.clients.admin.RecordsToDelete;
 import org.apache.kafka.clients.consumer.CommitFailedException;
 import org.apache.kafka.clients.consumer.ConsumerRecord;
 import org.apache.kafka.clients.consumer.ConsumerRecords;
@@ -20,6 +26,9 @@ import org.apache.kafka.clients.consumer.KafkaConsumer;
 import org.apache.kafka.clients.producer.KafkaProducer;
 import org.apache.kafka.clients.producer.ProducerRecord;
 import org.apache.kafka.clients.producer.RecordMetadata;
+import org.apache.kafka.common.KafkaFuture;
+import org.apache.kafka.common.TopicPartition;
+import org.apache.kafka.common.config.ConfigResource;
 import org.apache.kafka.common.errors.RebalanceInProgressException;
 import org.apache.kafka.common.header.Header;
 import org.apache.kafka.common.serialization.ByteArrayDeserializer;
@@ -30,17 +39,63 @@ public final class Client {
     private static final ObjectMapper JSON = new ObjectMapper();
     private static final PrintStream OUT = new PrintStream(System.out, true, StandardCharsets.UTF_8);
     private static final String SESSION_MS = "10000";
+    private static final long DELETED_BEFORE = 5;
 
     public static void main(String[] args) throws Exception {
         Map<String, String> options = new HashMap<>();
         for (int i = 1; i + 1 < args.length; i += 2) {
             options.put(args[i], args[i + 1]);
         }
-        if (args[0].equals("produce")) {
-            produce(options);
-        } else {
-            consume(options);
+        switch (args[0]) {
+            case "produce" -> produce(options);
+            case "consume" -> consume(options);
+            default -> admin(options);
         }
+    }
+
+    private static void admin(Map<String, String> options) throws Exception {
+        String topic = options.get("--topic");
+        TopicPartition partition = new TopicPartition(topic, 0);
+        try (Admin admin = Admin.create(Map.of("bootstrap.servers", options.get("--server")))) {
+            switch (options.get("--call")) {
+                case "describe-producers" -> OUT.println(
+                    admin.describeProducers(List.of(partition)).all().get().get(partition).activeProducers().size());
+                case "delete-records" -> OUT.println(
+                    admin.deleteRecords(Map.of(partition, RecordsToDelete.beforeOffset(DELETED_BEFORE)))
+                        .lowWatermarks().get(partition).get().lowWatermark());
+                case "describe-log-dirs" -> OUT.println(bytes(admin, partition));
+                case "append-config" -> changePolicy(admin, topic, AlterConfigOp.OpType.APPEND, "compact");
+                case "subtract-config" -> changePolicy(admin, topic, AlterConfigOp.OpType.SUBTRACT, "delete");
+                case "list-config-resources" -> configured(admin).forEach(OUT::println);
+                default -> throw new IllegalArgumentException(options.get("--call"));
+            }
+        }
+    }
+
+    private static long bytes(Admin admin, TopicPartition partition) throws Exception {
+        int broker = admin.describeCluster().nodes().get().iterator().next().id();
+        return admin.describeLogDirs(List.of(broker)).allDescriptions().get().get(broker).values().stream()
+            .map(directory -> directory.replicaInfos().get(partition))
+            .filter(Objects::nonNull)
+            .findFirst().orElseThrow().size();
+    }
+
+    private static void changePolicy(Admin admin, String topic, AlterConfigOp.OpType operation, String item)
+            throws Exception {
+        AlterConfigOp change = new AlterConfigOp(new ConfigEntry("cleanup.policy", item), operation);
+        ConfigResource resource = new ConfigResource(ConfigResource.Type.TOPIC, topic);
+        admin.incrementalAlterConfigs(Map.of(resource, List.of(change))).all().get();
+    }
+
+    /** Topics that have a configuration. Version 3 has no such call, and must compile as well. */
+    @SuppressWarnings("unchecked")
+    private static List<String> configured(Admin admin) throws Exception {
+        Object listed = Admin.class.getMethod("listConfigResources").invoke(admin);
+        Object all = listed.getClass().getMethod("all").invoke(listed);
+        return ((KafkaFuture<Collection<ConfigResource>>) all).get().stream()
+            .filter(resource -> resource.type() == ConfigResource.Type.TOPIC)
+            .map(ConfigResource::name)
+            .toList();
     }
 
     private static void produce(Map<String, String> options) throws Exception {

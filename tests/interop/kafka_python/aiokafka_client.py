@@ -3,9 +3,10 @@
 import asyncio
 
 import aiokafka
+import aiokafka.admin
 import aiokafka.errors
 
-from contract import BATCH_RECORDS, SESSION_MS, main, records, show
+from contract import BATCH_RECORDS, DELETED_BEFORE, SESSION_MS, main, records, show
 
 
 async def send(server, topic, codec):
@@ -65,4 +66,19 @@ def consume(server, topics, group, _protocol, quota):
     asyncio.run(read(server, topics, group, quota))
 
 
-main(produce, consume)
+async def delete(server, partition):
+    admin = aiokafka.admin.AIOKafkaAdminClient(bootstrap_servers=server)
+    await admin.start()
+    try:
+        before = aiokafka.admin.RecordsToDelete(before_offset=DELETED_BEFORE)
+        return await admin.delete_records({partition: before})
+    finally:
+        await admin.close()
+
+
+def delete_records(server, topic):
+    partition = aiokafka.TopicPartition(topic, 0)
+    return asyncio.run(delete(server, partition))[partition]
+
+
+main(produce, consume, {"delete-records": delete_records})

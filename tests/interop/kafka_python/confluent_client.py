@@ -1,8 +1,15 @@
 """confluent-kafka, which is librdkafka in Python."""
 
 import confluent_kafka
+from confluent_kafka.admin import (
+    AdminClient,
+    AlterConfigOpType,
+    ConfigEntry,
+    ConfigResource,
+    ResourceType,
+)
 
-from contract import BATCH_RECORDS, SESSION_MS, main, records, show
+from contract import BATCH_RECORDS, DELETED_BEFORE, SESSION_MS, main, records, show
 
 
 def produce(server, topic, codec):
@@ -81,4 +88,34 @@ def commit(consumer):
             raise
 
 
-main(produce, consume)
+def delete_records(server, topic):
+    before = confluent_kafka.TopicPartition(topic, 0, DELETED_BEFORE)
+    # Calls end with their client.
+    admin = AdminClient({"bootstrap.servers": server})
+    return admin.delete_records([before])[before].result().low_watermark
+
+
+def change_policy(server, topic, operation, item):
+    entry = ConfigEntry("cleanup.policy", item, incremental_operation=operation)
+    resource = ConfigResource(ResourceType.TOPIC, topic, incremental_configs=[entry])
+    admin = AdminClient({"bootstrap.servers": server})
+    admin.incremental_alter_configs([resource])[resource].result()
+
+
+def append_config(server, topic):
+    change_policy(server, topic, AlterConfigOpType.APPEND, "compact")
+
+
+def subtract_config(server, topic):
+    change_policy(server, topic, AlterConfigOpType.SUBTRACT, "delete")
+
+
+main(
+    produce,
+    consume,
+    {
+        "delete-records": delete_records,
+        "append-config": append_config,
+        "subtract-config": subtract_config,
+    },
+)

@@ -8,6 +8,7 @@ import threading
 
 SESSION_MS = 10_000
 BATCH_RECORDS = 500
+DELETED_BEFORE = 5
 
 
 def decoded(text):
@@ -61,8 +62,9 @@ class Quota:
         return not self._ended if self._left is None else self._left > 0
 
 
-def main(produce, consume):
-    """Runs `produce(server, topic, codec)` or `consume(server, topics, group, protocol, quota)`."""
+def main(produce, consume, calls=None):
+    """Runs `produce(server, topic, codec)`, `consume(server, topics, group, protocol, quota)`, or one of the
+    administrative calls, by their names, with `(server, topic)`; prints what a call returns."""
     parser = argparse.ArgumentParser()
     commands = parser.add_subparsers(dest="command", required=True)
     sender = commands.add_parser("produce")
@@ -75,9 +77,17 @@ def main(produce, consume):
     reader.add_argument("--group", required=True)
     reader.add_argument("--protocol", required=True)
     reader.add_argument("--count", type=int)
+    admin = commands.add_parser("admin")
+    admin.add_argument("--server", required=True)
+    admin.add_argument("--topic", required=True)
+    admin.add_argument("--call", required=True, choices=calls or [])
     args = parser.parse_args()
     if args.command == "produce":
         produce(args.server, args.topic, args.codec)
+    elif args.command == "admin":
+        answer = calls[args.call](args.server, args.topic)
+        if answer is not None:
+            print(answer)
     else:
         topics = args.topics.split(",")
         consume(args.server, topics, args.group, args.protocol, Quota(args.count))

@@ -1,9 +1,10 @@
 """kafka-python. It sends no header without a value: such a value is empty."""
 
 import kafka
+import kafka.admin
 import kafka.errors
 
-from contract import BATCH_RECORDS, SESSION_MS, main, records, show
+from contract import BATCH_RECORDS, DELETED_BEFORE, SESSION_MS, main, records, show
 
 
 def produce(server, topic, codec):
@@ -56,4 +57,59 @@ def commit(consumer):
         pass
 
 
-main(produce, consume)
+def describe_producers(admin, topic):
+    partition = kafka.TopicPartition(topic, 0)
+    return len(admin.describe_producers([partition])[partition].active_producers)
+
+
+def delete_records(admin, topic):
+    partition = kafka.TopicPartition(topic, 0)
+    return admin.delete_records({partition: DELETED_BEFORE})[partition]["low_watermark"]
+
+
+def describe_log_dirs(admin, topic):
+    [broker] = admin.describe_log_dirs({topic: [0]})
+    [log_dir] = broker["log_dirs"]
+    return log_dir["topics"][0]["partitions"][0]["partition_size"]
+
+
+def change_policy(admin, topic, operation, item):
+    configs = {"cleanup.policy": (operation, item)}
+    resource = kafka.admin.ConfigResource("TOPIC", topic, configs)
+    changed = admin.alter_configs([resource])["topic"][topic]
+    assert changed == "OK", changed
+
+
+def append_config(admin, topic):
+    change_policy(admin, topic, "APPEND", "compact")
+
+
+def subtract_config(admin, topic):
+    change_policy(admin, topic, "SUBTRACT", "delete")
+
+
+def list_config_resources(admin, _topic):
+    return "\n".join(admin.list_config_resources(["TOPIC"])["topic"])
+
+
+def with_admin(call):
+    def made(server, topic):
+        admin = kafka.KafkaAdminClient(bootstrap_servers=server)
+        try:
+            return call(admin, topic)
+        finally:
+            admin.close()
+
+    return made
+
+
+CALLS = {
+    "describe-producers": describe_producers,
+    "delete-records": delete_records,
+    "describe-log-dirs": describe_log_dirs,
+    "append-config": append_config,
+    "subtract-config": subtract_config,
+    "list-config-resources": list_config_resources,
+}
+
+main(produce, consume, {name: with_admin(call) for name, call in CALLS.items()})

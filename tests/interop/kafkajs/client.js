@@ -14,6 +14,7 @@ const CODECS = {
   snappy: CompressionTypes.Snappy,
 };
 const SESSION_MS = 10_000;
+const DELETED_BEFORE = "5";
 
 const decoded = (text) => (text === null ? null : Buffer.from(text, "base64"));
 const encoded = (data) => (data === null || data === undefined ? null : Buffer.from(data).toString("base64"));
@@ -90,12 +91,23 @@ async function consume(kafka, { topics, group, count }) {
   await consumer.disconnect();
 }
 
+async function deleteRecords(kafka, { topic }) {
+  const admin = kafka.admin();
+  await admin.connect();
+  await admin.deleteTopicRecords({ topic, partitions: [{ partition: 0, offset: DELETED_BEFORE }] });
+  const [{ low }] = await admin.fetchTopicOffsets(topic);
+  await admin.disconnect();
+  console.log(low);
+}
+
+const COMMANDS = { produce, consume, admin: deleteRecords };
+
 async function main() {
-  const names = ["server", "topic", "codec", "topics", "group", "protocol", "count"];
+  const names = ["server", "topic", "codec", "topics", "group", "protocol", "count", "call"];
   const options = Object.fromEntries(names.map((name) => [name, { type: "string" }]));
   const { values, positionals } = parseArgs({ options, allowPositionals: true });
   const kafka = new Kafka({ brokers: [values.server], logLevel: logLevel.ERROR });
-  await (positionals[0] === "produce" ? produce(kafka, values) : consume(kafka, values));
+  await COMMANDS[positionals[0]](kafka, values);
 }
 
 main().then(

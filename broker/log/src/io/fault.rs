@@ -118,6 +118,8 @@ pub enum Action {
     Slow(u32),
     /// The operation claims success and is not done (flushes, writes, removals).
     Skip,
+    /// Whoever asks for the operation panics.
+    Panic,
 }
 
 /// At which of the operations that it matches a [`Rule`] applies; they are counted from 1.
@@ -343,6 +345,7 @@ impl Faults {
             match active.rule.action {
                 Action::Delay(time) => thread::sleep(time),
                 Action::Slow(factor) => verdict = Verdict::GoSlowly(factor),
+                Action::Panic => panicked(operation, path),
                 action => return Verdict::Deny(action),
             }
         }
@@ -383,6 +386,11 @@ impl Faults {
         };
         io::Error::from_raw_os_error(errno)
     }
+}
+
+#[expect(clippy::panic, reason = "it is the fault that was asked for")]
+fn panicked(operation: Operation, path: &Path) -> ! {
+    panic!("injected at {} of {}", operation.name(), path.display())
 }
 
 fn slowly<T>(factor: u32, go: impl FnOnce() -> io::Result<T>) -> io::Result<T> {

@@ -8,7 +8,7 @@
 //! | `delay:100x`, `delay:5000us` | every write and flush takes a hundred times as long; 5 ms more |
 //! | `skip-fdatasync:PART` | files whose path contains PART are never flushed, and nobody is told |
 //! | `skip-dir-fsync:PART` | the same for the entries of directories (PART may be empty) |
-//! | `fail:OPERATION:ERROR:PART[:NTH]` | such operations at such paths fail from the NTH (1) on; ERROR is eio or enospc, with `only-` before it the NTH alone fails |
+//! | `fail:OPERATION:ERROR:PART[:NTH]` | such operations at such paths fail from the NTH (1) on; ERROR is eio, enospc or panic, with `only-` before it the NTH alone fails |
 //!
 //! What is skipped or fails is not recorded: the trace holds what reached the disk.
 
@@ -95,12 +95,13 @@ fn failure(argument: &str) -> Option<Rule> {
         Some(error) => (error, When::Nth(nth)),
         None => (error, When::From(nth)),
     };
-    let errno = match error {
-        "eio" => libc::EIO,
-        "enospc" => libc::ENOSPC,
+    let action = match error {
+        "eio" => Action::Fail(libc::EIO),
+        "enospc" => Action::Fail(libc::ENOSPC),
+        "panic" => Action::Panic,
         _ => return None,
     };
-    let rule = Rule::new(&[operation], Action::Fail(errno))
+    let rule = Rule::new(&[operation], action)
         .at_path_with(path_part)
         .when(when);
     parts.next().is_none().then_some(rule)
@@ -123,6 +124,7 @@ mod tests {
             "skip-dir-fsync:",
             "fail:sync-data:eio:.log",
             "fail:write:only-enospc:a:3",
+            "fail:open:panic:a",
         ] {
             assert!(parse(good).is_ok(), "{good}");
         }

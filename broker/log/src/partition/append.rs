@@ -24,7 +24,7 @@ use crate::{
 use super::{
     PartitionLog,
     decode::{Decode, Patience},
-    validate::{self, Prepared},
+    validate::{self, Allowed, Prepared},
     writer::WriterGuard,
 };
 
@@ -95,7 +95,10 @@ impl PartitionLog {
     #[must_use]
     pub fn decoding_bytes_max(&self, batch: &[u8]) -> Option<usize> {
         let header = BatchHeader::decode(batch).ok()?;
-        let decode = Decode::of(&header, &self.config(), Origin::Client)?;
+        let config = self.config();
+        let any_time = 0;
+        let allowed = Allowed::of(&header, &config.timestamps, any_time);
+        let decode = Decode::of(&header, &config, Origin::Client, allowed)?;
         Some(decode.memory_bytes_max(batch.len()))
     }
 

@@ -1,7 +1,8 @@
 //! [`Decode`]: what is done with the records of a batch that a topic wants decoded.
 //!
-//! Most batches are appended without a look at their records. Two kinds of topics want more: one with a
-//! codec of its own, and a compacted one, where every record needs a key. Records are decompressed in
+//! Most batches are appended without a look at their records. Three kinds of topics want more: one with a
+//! codec of its own, a compacted one, where every record needs a key, and one that takes no record older than
+//! something (a header has the largest timestamp only). Records are decompressed in
 //! stretches and compressed again as they come, so memory does not depend on what they decompress to.
 //!
 //! ```text
@@ -25,7 +26,7 @@ use crate::{
 
 use super::{
     append::Origin,
-    validate::{invalid, malformed},
+    validate::{Allowed, invalid, malformed},
 };
 
 /// Bytes that the records of one batch may have once decompressed, as a multiple of `max.message.bytes`
@@ -52,13 +53,20 @@ pub(super) struct Decode {
     codec: Option<Compression>,
     /// Whether each must have a key. What a coordinator writes has them.
     needs_keys: bool,
+    /// The timestamps that each may have, where that is asked of each.
+    allowed: Option<Allowed>,
     found: Compression,
     limits: RewriteLimits,
 }
 
 impl Decode {
     /// `None` where the batch is appended as it is.
-    pub(super) fn of(header: &BatchHeader, config: &LogConfig, origin: Origin) -> Option<Self> {
+    pub(super) fn of(
+        header: &BatchHeader,
+        config: &LogConfig,
+        origin: Origin,
+        allowed: Option<Allowed>,
+    ) -> Option<Self> {
         if header.is_control() {
             return None;
         }
@@ -68,7 +76,8 @@ impl Decode {
             _ => None,
         };
         let needs_keys = config.cleanup_compact && origin == Origin::Client;
-        if codec.is_none() && !needs_keys {
+        let allowed = allowed.filter(|allowed| allowed.is_asked_of_records);
+        if codec.is_none() && !needs_keys && allowed.is_none() {
             return None;
         }
         let size_bytes_max = usize::try_from(config.max_message_bytes).unwrap_or(usize::MAX);
@@ -83,6 +92,7 @@ impl Decode {
         Some(Self {
             codec,
             needs_keys,
+            allowed,
             found,
             limits,
         })
@@ -141,6 +151,9 @@ impl Decode {
     fn check(&self, start: &RecordStart, shape: RecordShape) -> Result<(), AppendError> {
         if self.needs_keys && !shape.has_key {
             return Err(AppendError::NoKey { index: start.index });
+        }
+        if let Some(allowed) = &self.allowed {
+            allowed.check(start.timestamp)?;
         }
         Ok(())
     }

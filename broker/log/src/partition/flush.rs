@@ -200,9 +200,12 @@ impl PartitionLog {
         self.flush
             .appended_bytes
             .fetch_add(size_bytes, Ordering::AcqRel);
+        let within = config.flush_ms.map(Duration::from_millis);
         if self.flush.list() {
-            let within = config.flush_ms.map(Duration::from_millis);
             directory.background.add_dirty(self.weak(), within);
+        } else if let Some(within) = within {
+            // It is listed for its recovery point still, which may wait for longer.
+            directory.background.wake_within(within);
         }
         if unflushed > directory.limits().unflushed_bytes_max / 2 {
             self.request_flush();

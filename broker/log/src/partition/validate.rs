@@ -9,7 +9,10 @@ use millstream_proto::record::{
     patch,
 };
 
-use crate::{config::LogConfig, error::AppendError};
+use crate::{
+    config::{LogConfig, TimestampPolicy},
+    error::AppendError,
+};
 
 use super::{
     append::{AppendContext, Origin},
@@ -51,11 +54,12 @@ pub(super) fn prepare(
         }
         Origin::Coordinator => marker_of(&header, &batch)?,
     };
-    let stamped = config.timestamps.log_append_time;
-    if !stamped && !header.is_control() {
-        check_timestamp(&header, config, context.now_ms)?;
+    let allowed = Allowed::of(&header, &config.timestamps, context.now_ms);
+    if let Some(allowed) = &allowed {
+        allowed.check(header.base_timestamp())?;
+        allowed.check(header.max_timestamp())?;
     }
-    let decode = Decode::of(&header, config, context.origin);
+    let decode = Decode::of(&header, config, context.origin, allowed);
     let batch = match decode {
         Some(decode) => decode.apply(batch, patience)?,
         None => batch,
@@ -64,6 +68,7 @@ pub(super) fn prepare(
     let mut bytes = batch
         .try_into_mut()
         .unwrap_or_else(|shared| BytesMut::from(&*shared));
+    let stamped = config.timestamps.log_append_time;
     let log_append_time = stamped.then_some(context.now_ms);
     if let Some(now_ms) = log_append_time {
         patch::log_append_time(&mut bytes, now_ms).map_err(malformed)?;
@@ -174,23 +179,40 @@ fn marker_of(
     }
 }
 
-fn check_timestamp(
-    header: &BatchHeader,
-    config: &LogConfig,
-    now_ms: i64,
-) -> Result<(), AppendError> {
-    let policy = &config.timestamps;
-    let earliest = now_ms.saturating_sub_unsigned(policy.before_max_ms);
-    let latest = now_ms.saturating_add_unsigned(policy.after_max_ms);
-    for found in [header.base_timestamp(), header.max_timestamp()] {
-        // -1 is "not set": Kafka takes it as it is.
-        if found != -1 && !(earliest..=latest).contains(&found) {
-            return Err(AppendError::Timestamp {
-                found,
-                earliest,
-                latest,
-            });
+/// Timestamps that a client's record may have.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Allowed {
+    earliest: i64,
+    latest: i64,
+    /// The header has the first timestamp and the largest, not the least.
+    pub(super) is_asked_of_records: bool,
+}
+
+impl Allowed {
+    /// `None` where any will do: the broker sets them, or nobody reads them.
+    pub(super) fn of(header: &BatchHeader, policy: &TimestampPolicy, now_ms: i64) -> Option<Self> {
+        if policy.log_append_time || header.is_control() {
+            return None;
         }
+        Some(Self {
+            earliest: now_ms.saturating_sub_unsigned(policy.before_max_ms),
+            latest: now_ms.saturating_add_unsigned(policy.after_max_ms),
+            is_asked_of_records: policy.before_max_ms < i64::MAX.unsigned_abs(),
+        })
     }
-    Ok(())
+
+    pub(super) fn check(&self, found: i64) -> Result<(), AppendError> {
+        let Self {
+            earliest, latest, ..
+        } = *self;
+        // -1 is "not set": Kafka takes it as it is.
+        if found == -1 || (earliest..=latest).contains(&found) {
+            return Ok(());
+        }
+        Err(AppendError::Timestamp {
+            found,
+            earliest,
+            latest,
+        })
+    }
 }

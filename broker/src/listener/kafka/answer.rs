@@ -13,9 +13,10 @@ use kafka_protocol::{
     messages::{ApiKey, ResponseHeader},
     protocol::{Encodable, HeaderVersion},
 };
+use millstream_proto::ErrorCode;
 use tokio::io::AsyncWrite as _;
 
-use super::{codec, dispatch::Closing};
+use super::{codec, dispatch::Closing, error_codes::ErrorCodes};
 use crate::{
     listener::watched::Watched,
     service::fetch::{CheckedSlice, FileRange},
@@ -30,6 +31,8 @@ const SLICES_MAX: usize = 64;
 #[derive(Debug)]
 pub(super) struct Answer {
     pub(super) chunks: Vec<Chunk>,
+    /// The error codes in it, each as often as it is there; to be counted.
+    pub(super) errors: Vec<ErrorCode>,
 }
 
 /// Some bytes of an answer, and where they are.
@@ -63,7 +66,7 @@ impl Answer {
     ///
     /// # Errors
     /// A value that the version has no field for, which is a mistake of the adapter.
-    pub(super) fn encode<R: Encodable + HeaderVersion>(
+    pub(super) fn encode<R: Encodable + HeaderVersion + ErrorCodes>(
         correlation_id: i32,
         version: i16,
         response: &R,
@@ -75,7 +78,7 @@ impl Answer {
             .encode(&mut message, R::header_version(version))
             .and_then(|()| response.encode(&mut message, version))
             .map_err(|error| Closing::Encoding(format!("{error:#}")))?;
-        Ok(Self::framed(message))
+        Ok(Self::framed(message, response.error_codes()))
     }
 
     /// Its bytes.
@@ -84,7 +87,7 @@ impl Answer {
     }
 
     /// A message that begins with room for its length.
-    pub(super) fn framed(mut message: BytesMut) -> Self {
+    pub(super) fn framed(mut message: BytesMut, errors: Vec<ErrorCode>) -> Self {
         let length = message.len().saturating_sub(LENGTH_BYTES);
         let length = i32::try_from(length).unwrap_or(i32::MAX);
         if let Some(room) = message.get_mut(..LENGTH_BYTES) {
@@ -92,6 +95,7 @@ impl Answer {
         }
         Self {
             chunks: vec![Chunk::Memory(message.freeze())],
+            errors,
         }
     }
 

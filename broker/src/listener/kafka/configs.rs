@@ -178,7 +178,7 @@ pub(super) async fn incremental_alter_configs(
             let resource = resource(asked.resource_type, &asked.resource_name)?;
             let current = entries(&client, asked.resource_type, &asked.resource_name)?;
             let changes = changes(&current, &asked.configs)?;
-            alter(&client, &resource, changes, request.validate_only).await
+            alter(&client, &resource, &current, changes, request.validate_only).await
         };
         let altered = altered.await;
         let response = incremental_alter_configs_response::AlterConfigsResourceResponse::default()
@@ -197,10 +197,12 @@ pub(super) async fn incremental_alter_configs(
 async fn alter(
     client: &Client,
     resource: &ConfigResource,
+    current: &[ConfigEntry],
     mut changes: Vec<ConfigChange>,
     validate_only: bool,
 ) -> Result<(), ServiceError> {
     if let ConfigResource::Broker(_) = resource {
+        changes.retain(|change| !is_so_for_good(current, change));
         for change in &mut changes {
             change.name = broker_names::ours(&change.name);
         }
@@ -209,6 +211,14 @@ async fn alter(
     services
         .alter_configs(&context, resource, &changes, validate_only)
         .await
+}
+
+/// Whether a key that cannot be changed has the value already: as Kafka, a broker takes that.
+fn is_so_for_good(current: &[ConfigEntry], change: &ConfigChange) -> bool {
+    current.iter().any(|entry| {
+        let wanted = change.value.as_ref().unwrap_or(&entry.default_value);
+        entry.name == change.name && entry.read_only && *wanted == entry.value
+    })
 }
 
 fn changes(
@@ -291,7 +301,7 @@ pub(super) async fn alter_configs(
             let changes = changes
                 .map(|(name, value)| ConfigChange { name, value })
                 .collect();
-            alter(&client, &resource, changes, request.validate_only).await
+            alter(&client, &resource, &current, changes, request.validate_only).await
         };
         let altered = altered.await;
         let response = alter_configs_response::AlterConfigsResourceResponse::default()

@@ -3,12 +3,18 @@
 //! A produce request is appended when it is read, and its acknowledgement is waited for beside what
 //! follows it, so that requests in flight share one flush. Anything else is done before the next request
 //! begins, as clients that send several at once expect of Kafka.
+//!
+//! A connection without a request in flight from which no byte comes is closed in the end. Reads and answers only
+//! note the time; the one timer of a connection looks at it when it rings, and is set anew for the rest.
 
-use std::{collections::VecDeque, pin::pin, sync::Arc};
+use std::{collections::VecDeque, pin::pin, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use futures_util::{FutureExt as _, StreamExt as _, stream::FuturesOrdered};
-use tokio::io::AsyncWriteExt as _;
+use tokio::{
+    io::AsyncWriteExt as _,
+    time::{Instant, sleep},
+};
 
 use super::{
     Gate,
@@ -40,6 +46,8 @@ pub(super) async fn serve(stream: Watched<Place>, gate: Arc<Gate>, shutdown: Shu
         in_flight_bytes: 0,
         in_flight_max,
         in_flight_bytes_max,
+        idle_max: gate.services.config().network.kafka_idle_timeout,
+        last_answer: Instant::now(),
         is_exclusive: false,
         is_open: true,
     };
@@ -52,6 +60,10 @@ pub(super) async fn serve(stream: Watched<Place>, gate: Arc<Gate>, shutdown: Shu
     match connection.run(begin, &shutdown).await {
         Ok(()) => {}
         Err(Closing::Io(error)) => tracing::debug!(peer = %address, %error, "connection broke"),
+        Err(reason @ Closing::Idle) => {
+            gate.traffic.end_idle();
+            tracing::debug!(peer = %address, %reason, "connection is closed");
+        }
         Err(closing) => {
             gate.traffic.refuse();
             tracing::warn!(peer = %address, reason = %closing, "connection is closed");
@@ -68,6 +80,8 @@ struct Connection {
     in_flight_bytes: usize,
     in_flight_max: usize,
     in_flight_bytes_max: usize,
+    idle_max: Duration,
+    last_answer: Instant,
     /// The latest request is one that the next must wait for.
     is_exclusive: bool,
     /// Whether requests are read still.
@@ -81,6 +95,7 @@ impl Connection {
         shutdown: &Shutdown,
     ) -> Result<(), Closing> {
         let mut begun = pin!(shutdown.begun());
+        let mut idle = pin!(sleep(self.idle_max));
         while self.is_open || !self.answers.is_empty() {
             let may_read = self.may_read();
             tokio::select! {
@@ -97,6 +112,13 @@ impl Connection {
                     }
                     None => self.is_open = false,
                 },
+                () = &mut idle, if self.answers.is_empty() => {
+                    let rest = self.idle_max.saturating_sub(self.idle_for());
+                    if rest.is_zero() {
+                        return Err(Closing::Idle);
+                    }
+                    idle.set(sleep(rest));
+                }
             }
         }
         let stream = self.frames.stream_mut();
@@ -108,6 +130,11 @@ impl Connection {
             && !self.is_exclusive
             && self.in_flight.len() < self.in_flight_max
             && self.in_flight_bytes < self.in_flight_bytes_max
+    }
+
+    /// For how long nothing came and nothing was answered.
+    fn idle_for(&self) -> Duration {
+        self.frames.last_read().max(self.last_answer).elapsed()
     }
 
     /// Writes an answer, and those that are due behind it.
@@ -129,6 +156,7 @@ impl Connection {
         }
         let written = self.outgoing.write_to(self.frames.stream_mut()).await;
         written.map_err(Closing::Io)?;
+        self.last_answer = Instant::now();
         ended
     }
 

@@ -8,6 +8,8 @@ use kafka_protocol::{
     protocol::{Encodable, HeaderVersion},
 };
 
+use millstream_proto::ErrorCode;
+
 use super::{
     Gate,
     answer::Answer,
@@ -15,7 +17,9 @@ use super::{
     client::{Client, Peer},
     cluster,
     codec::{self, DecodeError, Limits, Served, ServedRequest},
-    configs, fetch,
+    configs,
+    error_codes::ErrorCodes,
+    fetch,
     frames::FrameError,
     groups, log_dirs, metadata, offsets, produce, producer_ids, sasl, topics,
 };
@@ -87,10 +91,17 @@ pub(super) enum Closing {
     Malformed(#[from] DecodeError),
     #[error("request with API key {api_key}, version {version} is not served")]
     NotServed { api_key: i16, version: i16 },
-    #[error("produce request without acknowledgement failed: {0}")]
-    Unacknowledged(String),
+    #[error("produce request without acknowledgement failed: {reason}")]
+    Unacknowledged {
+        /// Of the first partition that failed.
+        reason: String,
+        /// Of all that failed.
+        errors: Vec<ErrorCode>,
+    },
     #[error("answer cannot be encoded: {0}")]
     Encoding(String),
+    #[error("no request for as long as network.kafka_idle_timeout allows")]
+    Idle,
     #[error("request failed within the broker")]
     Panicked,
 }
@@ -206,7 +217,7 @@ fn on_control<Q, R, F>(
 ) -> Result<Begun, Closing>
 where
     Q: ServedRequest + Send + 'static,
-    R: Encodable + HeaderVersion + Send + 'static,
+    R: Encodable + HeaderVersion + ErrorCodes + Send + 'static,
     F: Future<Output = R> + Send + 'static,
 {
     let request: Q = asked.decode()?;

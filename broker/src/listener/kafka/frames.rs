@@ -3,7 +3,10 @@
 use std::io;
 
 use bytes::{Buf, BufMut as _, Bytes, BytesMut};
-use tokio::io::{AsyncRead, AsyncReadExt};
+use tokio::{
+    io::{AsyncRead, AsyncReadExt},
+    time::Instant,
+};
 
 use super::answer::LENGTH_BYTES;
 
@@ -22,6 +25,7 @@ pub(super) struct Frames<R> {
     frame_bytes_max: usize,
     /// Follows the size of the latest message.
     read_bytes: usize,
+    last_read: Instant,
 }
 
 /// Why there is no further message.
@@ -42,12 +46,18 @@ impl<R: AsyncRead + Unpin> Frames<R> {
             buffer: BytesMut::new(),
             frame_bytes_max,
             read_bytes: READ_BYTES_MIN,
+            last_read: Instant::now(),
         }
     }
 
     /// What it reads from, to write to it.
     pub(super) const fn stream_mut(&mut self) -> &mut R {
         &mut self.reader
+    }
+
+    /// When the latest bytes came; at first, when it began to read.
+    pub(super) const fn last_read(&self) -> Instant {
+        self.last_read
     }
 
     /// The next message without its length; `None` at the end of the connection. A large one is alone in
@@ -69,7 +79,9 @@ impl<R: AsyncRead + Unpin> Frames<R> {
             };
             self.buffer.reserve(wanted);
             let mut room = (&mut self.buffer).limit(wanted);
-            if self.reader.read_buf(&mut room).await? == 0 {
+            let read = self.reader.read_buf(&mut room).await?;
+            self.last_read = Instant::now();
+            if read == 0 {
                 return match self.buffer.is_empty() {
                     true => Ok(None),
                     false => Err(FrameError::Torn),

@@ -18,6 +18,7 @@ pub mod codec;
 mod configs;
 mod connection;
 mod dispatch;
+mod error_codes;
 mod fetch;
 mod frames;
 mod groups;

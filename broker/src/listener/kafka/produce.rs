@@ -138,16 +138,21 @@ async fn answer(
     for outcome in outcomes {
         settled.push(settle(outcome).await);
     }
+    let failed = settled.iter().filter_map(|outcome| outcome.as_ref().err());
+    let errors = failed.map(|error| error.code).collect();
     if matches!(acks, Ok(AcksWanted::None)) {
         // The only way to tell a client that does not wait for an answer.
         return match settled.into_iter().find_map(Result::err) {
-            Some(error) => Err(Closing::Unacknowledged(error.to_string())),
+            Some(error) => Err(Closing::Unacknowledged {
+                reason: error.to_string(),
+                errors,
+            }),
             None => Ok(None),
         };
     }
     let mut message = Answer::begin(correlation_id, is_flexible(ApiKey::Produce, version));
     response::write(&mut message, version, request, &settled);
-    Ok(Some(Answer::framed(message)))
+    Ok(Some(Answer::framed(message, errors)))
 }
 
 async fn settle(outcome: Outcome) -> Outcome {

@@ -1,15 +1,18 @@
 //! [`KafkaTraffic`]: what Kafka clients asked, how much, and how long it took, by API.
 
 use std::{
+    collections::BTreeMap,
     future::Future,
     pin::Pin,
     sync::{
-        Arc,
+        Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
     task::{Context, Poll},
     time::{Duration, Instant},
 };
+
+use millstream_proto::ErrorCode;
 
 use super::{
     answer::Answer,
@@ -21,6 +24,7 @@ use super::{
 pub struct KafkaTraffic {
     apis: Vec<ApiCounts>,
     refused: AtomicU64,
+    idle: AtomicU64,
 }
 
 #[derive(Debug)]
@@ -31,10 +35,12 @@ struct ApiCounts {
     request_bytes: AtomicU64,
     response_bytes: AtomicU64,
     micros: AtomicU64,
+    /// Only answers that have some take the lock.
+    errors: Mutex<BTreeMap<ErrorCode, u64>>,
 }
 
 /// Counts of one API.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct ApiFigures {
     /// Kafka's name of it.
     pub name: &'static str,
@@ -46,6 +52,8 @@ pub struct ApiFigures {
     pub response_bytes: u64,
     /// Time from a request's last byte to its answer, all together.
     pub time: Duration,
+    /// Error codes that were answered, and how often; one for each topic, partition or group that had it.
+    pub errors: BTreeMap<ErrorCode, u64>,
 }
 
 impl Default for KafkaTraffic {
@@ -57,10 +65,12 @@ impl Default for KafkaTraffic {
             request_bytes: AtomicU64::new(0),
             response_bytes: AtomicU64::new(0),
             micros: AtomicU64::new(0),
+            errors: Mutex::default(),
         });
         Self {
             apis: apis.collect(),
             refused: AtomicU64::new(0),
+            idle: AtomicU64::new(0),
         }
     }
 }
@@ -72,6 +82,12 @@ impl KafkaTraffic {
         self.refused.load(Ordering::Relaxed)
     }
 
+    /// Connections that were closed because nothing came, so far.
+    #[must_use]
+    pub fn idle(&self) -> u64 {
+        self.idle.load(Ordering::Relaxed)
+    }
+
     /// All APIs, by key.
     pub fn figures(&self) -> impl Iterator<Item = ApiFigures> {
         let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
@@ -81,11 +97,16 @@ impl KafkaTraffic {
             request_bytes: count(&api.request_bytes),
             response_bytes: count(&api.response_bytes),
             time: Duration::from_micros(count(&api.micros)),
+            errors: api.errors().clone(),
         })
     }
 
     pub(super) fn refuse(&self) {
         self.refused.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(super) fn end_idle(&self) {
+        self.idle.fetch_add(1, Ordering::Relaxed);
     }
 
     /// An answer that is counted when it is there.
@@ -104,21 +125,46 @@ impl KafkaTraffic {
         }
     }
 
-    fn count(&self, of: &Counted, answer: Option<&Answer>) {
+    fn count(&self, of: &Counted, answered: &Result<Option<Answer>, Closing>) {
         let by_key = |api: &ApiCounts| api.key;
-        let Ok(index) = self.apis.binary_search_by_key(&of.api_key, by_key) else {
+        let found = self.apis.binary_search_by_key(&of.api_key, by_key);
+        let Some(api) = found.ok().and_then(|index| self.apis.get(index)) else {
             return;
         };
-        let Some(api) = self.apis.get(index) else {
-            return;
-        };
+        match answered {
+            Ok(answer) => {
+                api.answered(of, answer.as_ref().map_or(0, Answer::len));
+                api.erred(answer.as_ref().map_or(&[], |answer| &answer.errors));
+            }
+            Err(Closing::Unacknowledged { errors, .. }) => api.erred(errors),
+            Err(_) => {}
+        }
+    }
+}
+
+impl ApiCounts {
+    fn answered(&self, of: &Counted, response_bytes: usize) {
         let add = |counter: &AtomicU64, value: u64| counter.fetch_add(value, Ordering::Relaxed);
         let bytes = |bytes: usize| u64::try_from(bytes).unwrap_or(u64::MAX);
         let micros = u64::try_from(of.began.elapsed().as_micros()).unwrap_or(u64::MAX);
-        add(&api.requests, 1);
-        add(&api.request_bytes, bytes(of.request_bytes));
-        add(&api.response_bytes, bytes(answer.map_or(0, Answer::len)));
-        add(&api.micros, micros);
+        add(&self.requests, 1);
+        add(&self.request_bytes, bytes(of.request_bytes));
+        add(&self.response_bytes, bytes(response_bytes));
+        add(&self.micros, micros);
+    }
+
+    fn erred(&self, codes: &[ErrorCode]) {
+        if codes.is_empty() {
+            return;
+        }
+        let mut errors = self.errors();
+        for code in codes {
+            *errors.entry(*code).or_default() += 1;
+        }
+    }
+
+    fn errors(&self) -> MutexGuard<'_, BTreeMap<ErrorCode, u64>> {
+        self.errors.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -136,9 +182,7 @@ impl Future for Counted {
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         let answered = std::task::ready!(self.answering.as_mut().poll(context));
-        if let Ok(answer) = &answered {
-            self.traffic.count(&self, answer.as_ref());
-        }
+        self.traffic.count(&self, &answered);
         Poll::Ready(answered)
     }
 }

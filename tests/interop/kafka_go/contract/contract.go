@@ -45,15 +45,25 @@ type Record struct {
 	Timestamp int64    `json:"timestamp"`
 }
 
-// Options are what either command was given.
+// DeletedBefore is the first offset that the call delete-records leaves.
+const DeletedBefore = 5
+
+// Options are what a command was given.
 type Options struct {
-	Server, Topic, Codec, Group, Protocol string
-	Topics                                []string
-	quota                                 *quota
+	Server, Topic, Codec, Group, Protocol, Call string
+	Topics                                      []string
+	quota                                       *quota
 }
 
-// Run runs one of the two commands, and ends the process.
-func Run(produce func(Options, []Record) error, consume func(context.Context, Options) error) {
+// Call makes one call of an administrator and returns what is printed of its answer.
+type Call func(Options) (string, error)
+
+// Run runs one of the commands, and ends the process.
+func Run(
+	produce func(Options, []Record) error,
+	consume func(context.Context, Options) error,
+	calls map[string]Call,
+) {
 	flags := flag.NewFlagSet("client", flag.ExitOnError)
 	var options Options
 	flags.StringVar(&options.Server, "server", "", "")
@@ -61,6 +71,7 @@ func Run(produce func(Options, []Record) error, consume func(context.Context, Op
 	flags.StringVar(&options.Codec, "codec", "", "")
 	flags.StringVar(&options.Group, "group", "", "")
 	flags.StringVar(&options.Protocol, "protocol", "", "")
+	flags.StringVar(&options.Call, "call", "", "")
 	topics := flags.String("topics", "", "")
 	count := flags.Int64("count", -1, "")
 	if err := flags.Parse(os.Args[2:]); err != nil {
@@ -72,6 +83,11 @@ func Run(produce func(Options, []Record) error, consume func(context.Context, Op
 		if err == nil {
 			err = produce(options, records)
 		}
+		fail(err)
+	}
+	if os.Args[1] == "admin" {
+		answer, err := calls[options.Call](options)
+		fmt.Print(answer)
 		fail(err)
 	}
 	ctx, cancel := context.WithCancel(context.Background())

@@ -1,13 +1,17 @@
-// franz-go.
+// franz-go, and its package kadm.
 package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
+	"strings"
 	"time"
 
+	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"millstream.interop/kafka_go/contract"
 )
@@ -97,6 +101,97 @@ func shown(record *kgo.Record) contract.Record {
 	return shown
 }
 
+// admin calls the broker as an administrator.
+func admin(options contract.Options, call func(context.Context, *kadm.Client) (string, error)) (string, error) {
+	client, err := kgo.NewClient(kgo.SeedBrokers(options.Server))
+	if err != nil {
+		return "", err
+	}
+	defer client.Close()
+	return call(context.Background(), kadm.NewClient(client))
+}
+
+func describeProducers(options contract.Options) (string, error) {
+	return admin(options, func(ctx context.Context, client *kadm.Client) (string, error) {
+		topics, err := client.DescribeProducers(ctx, partition(options))
+		if err != nil {
+			return "", err
+		}
+		described := topics[options.Topic].Partitions[0]
+		return fmt.Sprintln(len(described.ActiveProducers)), described.Err
+	})
+}
+
+func deleteRecords(options contract.Options) (string, error) {
+	return admin(options, func(ctx context.Context, client *kadm.Client) (string, error) {
+		var before kadm.Offsets
+		before.AddOffset(options.Topic, 0, contract.DeletedBefore, -1)
+		topics, err := client.DeleteRecords(ctx, before)
+		if err != nil {
+			return "", err
+		}
+		deleted := topics[options.Topic][0]
+		return fmt.Sprintln(deleted.LowWatermark), deleted.Err
+	})
+}
+
+func describeLogDirs(options contract.Options) (string, error) {
+	return admin(options, func(ctx context.Context, client *kadm.Client) (string, error) {
+		brokers, err := client.DescribeAllLogDirs(ctx, partition(options))
+		if err != nil {
+			return "", err
+		}
+		for _, directories := range brokers {
+			if found, exists := directories.LookupPartition(options.Topic, 0); exists {
+				return fmt.Sprintln(found.Size), nil
+			}
+		}
+		return "", errors.New("no directory has the partition")
+	})
+}
+
+func partition(options contract.Options) kadm.TopicsSet {
+	var set kadm.TopicsSet
+	set.Add(options.Topic, 0)
+	return set
+}
+
+func changePolicy(operation kadm.IncrementalOp, item string) contract.Call {
+	return func(options contract.Options) (string, error) {
+		return admin(options, func(ctx context.Context, client *kadm.Client) (string, error) {
+			change := kadm.AlterConfig{Op: operation, Name: "cleanup.policy", Value: &item}
+			changed, err := client.AlterTopicConfigs(ctx, []kadm.AlterConfig{change}, options.Topic)
+			if err != nil {
+				return "", err
+			}
+			return "", changed[0].Err
+		})
+	}
+}
+
+func listConfigResources(options contract.Options) (string, error) {
+	return admin(options, func(ctx context.Context, client *kadm.Client) (string, error) {
+		listed, err := client.ListConfigResources(ctx, kmsg.ConfigResourceTypeTopic)
+		if err != nil {
+			return "", err
+		}
+		var names strings.Builder
+		for _, resource := range listed.Resources {
+			fmt.Fprintln(&names, resource.Name)
+		}
+		return names.String(), listed.Err
+	})
+}
+
+var calls = map[string]contract.Call{
+	"describe-producers":    describeProducers,
+	"delete-records":        deleteRecords,
+	"describe-log-dirs":     describeLogDirs,
+	"append-config":         changePolicy(kadm.AppendConfig, "compact"),
+	"subtract-config":       changePolicy(kadm.SubtractConfig, "delete"),
+	"list-config-resources": listConfigResources,
+}
+
 func main() {
-	contract.Run(produce, consume)
+	contract.Run(produce, consume, calls)
 }

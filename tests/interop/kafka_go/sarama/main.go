@@ -118,6 +118,58 @@ func shown(message *sarama.ConsumerMessage) contract.Record {
 	return shown
 }
 
+func deleteRecords(options contract.Options) (string, error) {
+	admin, err := sarama.NewClusterAdmin([]string{options.Server}, settings())
+	if err != nil {
+		return "", err
+	}
+	before := map[int32]int64{0: contract.DeletedBefore}
+	if err := admin.DeleteRecords(options.Topic, before); err != nil {
+		return "", err
+	}
+	if err := admin.Close(); err != nil {
+		return "", err
+	}
+	client, err := sarama.NewClient([]string{options.Server}, settings())
+	if err != nil {
+		return "", err
+	}
+	first, err := client.GetOffset(options.Topic, 0, sarama.OffsetOldest)
+	if err != nil {
+		return "", err
+	}
+	return fmt.Sprintln(first), client.Close()
+}
+
+func describeLogDirs(options contract.Options) (string, error) {
+	admin, err := sarama.NewClusterAdmin([]string{options.Server}, settings())
+	if err != nil {
+		return "", err
+	}
+	brokers, _, err := admin.DescribeCluster()
+	if err != nil {
+		return "", err
+	}
+	broker := brokers[0].ID()
+	directories, err := admin.DescribeLogDirs([]int32{broker})
+	if err != nil {
+		return "", err
+	}
+	for _, directory := range directories[broker] {
+		for _, topic := range directory.Topics {
+			if topic.Topic == options.Topic {
+				return fmt.Sprintln(topic.Partitions[0].Size), admin.Close()
+			}
+		}
+	}
+	return "", errors.New("no directory has the topic")
+}
+
+var calls = map[string]contract.Call{
+	"delete-records":    deleteRecords,
+	"describe-log-dirs": describeLogDirs,
+}
+
 func main() {
-	contract.Run(produce, consume)
+	contract.Run(produce, consume, calls)
 }

@@ -104,6 +104,27 @@ fn a_group_is_described_for_programs() {
 }
 
 #[test]
+fn a_lag_that_the_broker_found_already_has_a_lower_bound() {
+    let broker = broker();
+    let told = || {
+        let table = broker.stdout("groups describe readers");
+        let json = broker.json("groups describe readers");
+        let is_minimum = json["partitions"][5]["lag_seconds_is_minimum"].clone();
+        [
+            table.contains(", more than 12.3 s behind"),
+            table.contains(" > 12.3 s "),
+            is_minimum == true,
+        ]
+    };
+    assert_eq!(told(), [false; 3]);
+    broker.change(|state| {
+        let place = ("flights".to_owned(), 5);
+        state.group("readers").lag_ms_minima.insert(place);
+    });
+    assert_eq!(told(), [true; 3]);
+}
+
+#[test]
 fn a_lag_above_the_bound_is_a_negative_answer() {
     let broker = broker();
     let code = |line: &str| broker.run(line).status.code();

@@ -46,6 +46,7 @@ impl<'a> Bench<'a> {
                 Table::Consume => suite::consume::run(&mut self),
                 Table::Groups => suite::groups::run(&mut self),
                 Table::Migration => suite::migration::run(&mut self),
+                Table::Admin => suite::admin::run(&mut self),
                 Table::Tools => suite::tools::run(&mut self),
                 Table::Streams => suite::streams::run(&mut self),
                 Table::Connect => suite::connect::run(&mut self),

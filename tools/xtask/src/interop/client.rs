@@ -21,6 +21,51 @@ pub(crate) enum Protocol {
     Consumer,
 }
 
+/// A call of an administrator.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum AdminCall {
+    DescribeProducers,
+    DeleteRecords,
+    DescribeLogDirs,
+    AppendConfig,
+    SubtractConfig,
+    ListConfigResources,
+}
+
+impl AdminCall {
+    /// Whether it needs some in its topic.
+    pub(crate) fn is_about_records(self) -> bool {
+        matches!(
+            self,
+            Self::DescribeProducers | Self::DeleteRecords | Self::DescribeLogDirs
+        )
+    }
+
+    /// As the programs name it.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::DescribeProducers => "describe-producers",
+            Self::DeleteRecords => "delete-records",
+            Self::DescribeLogDirs => "describe-log-dirs",
+            Self::AppendConfig => "append-config",
+            Self::SubtractConfig => "subtract-config",
+            Self::ListConfigResources => "list-config-resources",
+        }
+    }
+
+    /// As the matrix names it.
+    pub(crate) fn title(self) -> &'static str {
+        match self {
+            Self::DescribeProducers => "DescribeProducers",
+            Self::DeleteRecords => "DeleteRecords",
+            Self::DescribeLogDirs => "DescribeLogDirs",
+            Self::AppendConfig => "append to a config",
+            Self::SubtractConfig => "subtract from a config",
+            Self::ListConfigResources => "ListConfigResources",
+        }
+    }
+}
+
 /// What a client needs to be there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Needs {
@@ -40,11 +85,35 @@ pub(crate) struct Client {
     program: &'static str,
     pub(crate) codecs: &'static [&'static str],
     pub(crate) protocols: &'static [Protocol],
+    pub(crate) admin: &'static [AdminCall],
     /// What it cannot send, and what it does not tell apart when it reads.
     pub(crate) sends_without: &'static [Loss],
     pub(crate) reads_without: &'static [Loss],
 }
 
+const NO_CALL: &[AdminCall] = &[];
+const DELETION: &[AdminCall] = &[AdminCall::DeleteRecords];
+const CONFIGS: &[AdminCall] = &[
+    AdminCall::DeleteRecords,
+    AdminCall::AppendConfig,
+    AdminCall::SubtractConfig,
+];
+const SIZES: &[AdminCall] = &[AdminCall::DeleteRecords, AdminCall::DescribeLogDirs];
+const ALL_OF_3: &[AdminCall] = &[
+    AdminCall::DescribeProducers,
+    AdminCall::DeleteRecords,
+    AdminCall::DescribeLogDirs,
+    AdminCall::AppendConfig,
+    AdminCall::SubtractConfig,
+];
+const ALL_CALLS: &[AdminCall] = &[
+    AdminCall::DescribeProducers,
+    AdminCall::DeleteRecords,
+    AdminCall::DescribeLogDirs,
+    AdminCall::AppendConfig,
+    AdminCall::SubtractConfig,
+    AdminCall::ListConfigResources,
+];
 const CLASSIC: &[Protocol] = &[Protocol::Classic];
 const BOTH: &[Protocol] = &[Protocol::Classic, Protocol::Consumer];
 
@@ -56,6 +125,7 @@ pub(crate) const CLIENTS: &[Client] = &[
         program: "kcat_client.py",
         codecs: CODECS,
         protocols: CLASSIC,
+        admin: NO_CALL,
         sends_without: &[Loss::Timestamps],
         reads_without: &[],
     },
@@ -65,6 +135,7 @@ pub(crate) const CLIENTS: &[Client] = &[
         program: "confluent_client.py",
         codecs: CODECS,
         protocols: BOTH,
+        admin: CONFIGS,
         sends_without: &[],
         reads_without: &[],
     },
@@ -74,6 +145,7 @@ pub(crate) const CLIENTS: &[Client] = &[
         program: "Client",
         codecs: CODECS,
         protocols: BOTH,
+        admin: ALL_CALLS,
         sends_without: &[],
         reads_without: &[],
     },
@@ -83,6 +155,7 @@ pub(crate) const CLIENTS: &[Client] = &[
         program: "Client",
         codecs: CODECS,
         protocols: BOTH,
+        admin: ALL_OF_3,
         sends_without: &[],
         reads_without: &[],
     },
@@ -92,6 +165,7 @@ pub(crate) const CLIENTS: &[Client] = &[
         program: "franz_go",
         codecs: CODECS,
         protocols: BOTH,
+        admin: ALL_CALLS,
         sends_without: &[],
         reads_without: &[],
     },
@@ -101,6 +175,7 @@ pub(crate) const CLIENTS: &[Client] = &[
         program: "sarama",
         codecs: CODECS,
         protocols: CLASSIC,
+        admin: SIZES,
         sends_without: &[],
         reads_without: &[],
     },
@@ -110,6 +185,7 @@ pub(crate) const CLIENTS: &[Client] = &[
         program: "kafka_python_client.py",
         codecs: CODECS,
         protocols: CLASSIC,
+        admin: ALL_CALLS,
         sends_without: &[Loss::NullHeaderValues],
         reads_without: &[],
     },
@@ -119,6 +195,7 @@ pub(crate) const CLIENTS: &[Client] = &[
         program: "aiokafka_client.py",
         codecs: CODECS,
         protocols: CLASSIC,
+        admin: DELETION,
         sends_without: &[],
         reads_without: &[],
     },
@@ -128,6 +205,7 @@ pub(crate) const CLIENTS: &[Client] = &[
         program: "client.js",
         codecs: &["none", "gzip", "snappy"],
         protocols: CLASSIC,
+        admin: DELETION,
         sends_without: &[Loss::HeaderOrder, Loss::NullHeaderValues],
         reads_without: &[Loss::HeaderOrder],
     },
@@ -165,6 +243,21 @@ impl Client {
         if let Some(count) = subscription.count {
             command.args(["--count", &count.to_string()]);
         }
+        command
+    }
+
+    /// Its program with the third.
+    pub(crate) fn admin(
+        &self,
+        installation: &Installation,
+        server: &str,
+        topic: &str,
+        call: AdminCall,
+    ) -> Command {
+        let mut command = self.command(installation);
+        command
+            .args(["admin", "--server", server])
+            .args(["--topic", topic, "--call", call.name()]);
         command
     }
 

@@ -11,17 +11,19 @@ pub(crate) enum Table {
     Consume,
     Groups,
     Migration,
+    Admin,
     Tools,
     Streams,
     Connect,
 }
 
 impl Table {
-    pub(crate) const ALL: [Self; 7] = [
+    pub(crate) const ALL: [Self; 8] = [
         Self::Produce,
         Self::Consume,
         Self::Groups,
         Self::Migration,
+        Self::Admin,
         Self::Tools,
         Self::Streams,
         Self::Connect,
@@ -34,6 +36,7 @@ impl Table {
             Self::Consume => "consume",
             Self::Groups => "groups",
             Self::Migration => "migration",
+            Self::Admin => "admin",
             Self::Tools => "tools",
             Self::Streams => "streams",
             Self::Connect => "connect",
@@ -63,6 +66,11 @@ impl Table {
             Self::Migration => {
                 "Three members roll one by one from one protocol to the other, while records come: after each \
                  step all three read, and no record is missed."
+            }
+            Self::Admin => {
+                "Each call of a client is taken, and what it answers is so: one producer of the topic, the first \
+                 offset after the deletion, the bytes of the log file, a policy with an item more or less, a topic \
+                 that has a configuration."
             }
             Self::Tools => {
                 "The command-line tools of Apache Kafka of the version of the column, each with the output that \

@@ -40,7 +40,7 @@ const DOCUMENT: &str = "docs/kafka-compatibility.md";
 /// Options of the run. Tables that all clients ran, on both brokers, are written into the document.
 #[derive(Args)]
 pub(crate) struct Options {
-    /// Run these tables only: produce, consume, groups, migration, tools, streams, connect
+    /// Run these tables only: produce, consume, groups, migration, admin, tools, streams, connect
     #[arg(long, value_delimiter = ',')]
     tables: Vec<String>,
     /// Run clients only whose names contain one of these

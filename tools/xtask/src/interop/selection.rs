@@ -8,7 +8,13 @@ use super::{
 };
 
 /// The part that runs with the tests: the clients that start fastest, and Kafka's newest tools.
-const SHORT_TABLES: &[Table] = &[Table::Produce, Table::Consume, Table::Groups, Table::Tools];
+const SHORT_TABLES: &[Table] = &[
+    Table::Produce,
+    Table::Consume,
+    Table::Groups,
+    Table::Admin,
+    Table::Tools,
+];
 const SHORT_CLIENTS: &[&str] = &[
     "kcat",
     "confluent-kafka",
@@ -59,7 +65,7 @@ impl Selection {
     pub(crate) fn needs(&self) -> BTreeSet<Needs> {
         let has = |table| self.tables.contains(&table);
         let mut needs = BTreeSet::new();
-        if has(Table::Produce) || has(Table::Consume) {
+        if has(Table::Produce) || has(Table::Consume) || has(Table::Admin) {
             needs.extend(self.clients.iter().map(|client| client.needs));
         }
         if has(Table::Groups) || has(Table::Migration) {

@@ -6,7 +6,7 @@ use bytes::{Bytes, BytesMut};
 use millstream_proto::{
     ErrorCode, LeaderEpoch, ProducerEpoch, ProducerId,
     record::{
-        BatchOptions, BatchView, Compression, ProducerIdentity, TimestampType,
+        BatchBuilder, BatchOptions, BatchView, Compression, ProducerIdentity, TimestampType,
         control::{EndTransactionMarker, TransactionResult},
     },
 };
@@ -282,6 +282,30 @@ fn a_topic_with_a_codec_of_its_own_compresses_anew() {
 }
 
 #[test]
+fn a_record_that_is_too_old_is_refused_wherever_it_is_in_its_batch() {
+    let directory = directory(&memory());
+    let config = LogConfig {
+        timestamps: TimestampPolicy {
+            before_max_ms: 1_000,
+            ..TimestampPolicy::default()
+        },
+        ..LogConfig::default()
+    };
+    let log = create(&directory, config);
+    let now_ms = context().now_ms;
+    let batch = |ages_ms: [i64; 3]| {
+        let mut builder = BatchBuilder::new(BatchOptions::default());
+        for age_ms in ages_ms {
+            builder.append(now_ms - age_ms, None, None, &[]).unwrap();
+        }
+        builder.finish().unwrap()
+    };
+    let error = refusal(&log, batch([0, 1_001, 0]));
+    assert_eq!(error.code(), ErrorCode::InvalidTimestamp);
+    log.append(batch([0, 1_000, 0]), &context()).unwrap();
+}
+
+#[test]
 fn a_compacted_topic_refuses_records_without_key() {
     let directory = directory(&memory());
     let config = LogConfig {
@@ -290,7 +314,7 @@ fn a_compacted_topic_refuses_records_without_key() {
     };
     let log = create(&directory, config);
     append(&log, &["with key"]);
-    let mut builder = millstream_proto::record::BatchBuilder::new(BatchOptions::default());
+    let mut builder = BatchBuilder::new(BatchOptions::default());
     builder
         .append(1_000_000, None, Some(b"no key"), &[])
         .unwrap();

@@ -25,6 +25,11 @@ const NAMES: &[(&str, &str, Form)] = &[
     ),
     ("broker.rack", "node.rack", Form::AsItIs),
     (
+        "connections.max.idle.ms",
+        "network.kafka_idle_timeout",
+        Form::Milliseconds,
+    ),
+    (
         "default.replication.factor",
         "topics.replication_factor",
         Form::AsItIs,

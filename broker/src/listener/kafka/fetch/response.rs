@@ -32,6 +32,7 @@ pub(super) fn write(
         text: BytesMut::with_capacity(256),
         chunks: vec![Chunk::Memory(Bytes::new())],
         bytes: 0,
+        errors: Vec::new(),
     };
     response.begin(error, session_id);
     response.topics(slots);
@@ -48,10 +49,14 @@ struct Response {
     chunks: Vec<Chunk>,
     /// Bytes of the chunks.
     bytes: usize,
+    errors: Vec<ErrorCode>,
 }
 
 impl Response {
     fn begin(&mut self, error: ErrorCode, session_id: i32) {
+        if error != ErrorCode::None {
+            self.errors.push(error);
+        }
         let throttle_time_ms = 0;
         self.text.put_i32(throttle_time_ms);
         if self.version >= SESSION {
@@ -88,7 +93,10 @@ impl Response {
         self.text.put_i32(slot.asked.partition);
         let (code, offsets) = match &slot.read {
             Ok(read) => (0, Some(read.offsets)),
-            Err(refusal) => (refusal.error.code.number(), refusal.offsets),
+            Err(refusal) => {
+                self.errors.push(refusal.error.code);
+                (refusal.error.code.number(), refusal.offsets)
+            }
         };
         self.text.put_i16(code);
         let offset = |read: fn(&Offsets) -> Offset| offsets.as_ref().map_or(-1, |o| read(o).get());
@@ -144,6 +152,7 @@ impl Response {
         }
         Answer {
             chunks: self.chunks,
+            errors: self.errors,
         }
     }
 }

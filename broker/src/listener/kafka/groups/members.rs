@@ -10,7 +10,7 @@ use kafka_protocol::{
     },
     protocol::StrBytes,
 };
-use millstream_proto::TopicId;
+use millstream_proto::{ErrorCode, TopicId};
 use uuid::Uuid;
 
 use super::super::client::Client;
@@ -58,8 +58,16 @@ pub(in super::super) async fn consumer_group_heartbeat(
             .with_member_id(Some(StrBytes::from_string(member_id)))
             .with_member_epoch(member_epoch),
         Err(error) => ConsumerGroupHeartbeatResponse::default()
-            .with_error_code(error.code.number())
+            .with_error_code(as_kafka_has_it(error.code).number())
             .with_error_message(Some(StrBytes::from_string(error.message))),
+    }
+}
+
+/// To Kafka a group with members of the classic protocol that does not change its kind is no group here.
+const fn as_kafka_has_it(code: ErrorCode) -> ErrorCode {
+    match code {
+        ErrorCode::InconsistentGroupProtocol => ErrorCode::GroupIdNotFound,
+        code => code,
     }
 }
 

@@ -340,7 +340,7 @@ fn describe(state: &State, name: &str, group: &Group) -> v1::GroupDescription {
                 -1
             },
             lag_ms: group.lag_ms.get(place).copied().unwrap_or(-1),
-            lag_ms_is_minimum: false,
+            lag_ms_is_minimum: group.lag_ms_minima.contains(place),
             metadata,
             commit_timestamp_ms: if is_committed { 1_357_034_400_000 } else { 0 },
             member_id: holders.get(place).cloned().unwrap_or_default(),

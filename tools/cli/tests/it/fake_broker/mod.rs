@@ -7,7 +7,7 @@ mod groups;
 mod topics;
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     net::SocketAddr,
     process::{Command, Output, Stdio},
     sync::{Arc, Mutex, MutexGuard},
@@ -47,6 +47,8 @@ pub(crate) struct Group {
     /// Offset and metadata.
     pub(crate) committed: BTreeMap<Place, (i64, String)>,
     pub(crate) lag_ms: BTreeMap<Place, i64>,
+    /// Places of which that is the least that it may be.
+    pub(crate) lag_ms_minima: BTreeSet<Place>,
     pub(crate) rebalances: Vec<v1::Rebalance>,
 }
 

@@ -1,5 +1,6 @@
 //! The tables of the matrix, each of which runs its cells on one broker.
 
+pub(super) mod admin;
 pub(super) mod connect;
 pub(super) mod consume;
 pub(super) mod groups;
