@@ -47,7 +47,7 @@ fn a_batch_obeys_max_message_bytes_in_the_topics_codec_as_well() {
 }
 
 #[test]
-fn records_decompress_to_64_mib_at_least_and_no_more_where_messages_are_small() {
+fn records_decompress_to_64_mib_at_least_and_no_more_where_batches_are_small() {
     let compacted = LogConfig {
         cleanup_compact: true,
         max_message_bytes: 100_000,
