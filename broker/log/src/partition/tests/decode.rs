@@ -42,7 +42,7 @@ fn a_batch_obeys_max_message_bytes_in_the_topics_codec_as_well() {
         "{error}"
     );
     assert_eq!(error.code(), ErrorCode::MessageTooLarge);
-    log.append(zeros(Compression::Zstd, 1 << 20), &context())
+    log.append(zeros(Compression::Zstd, 1 << 19), &context())
         .unwrap();
 }
 
