@@ -305,7 +305,7 @@ mod tests {
     #[test]
     fn a_bomb_is_one_record_of_zeros_within_a_batch() {
         for packing in Packing::ALL {
-            let bomb = packing.of_bytes(16 << 20);
+            let bomb = packing.of_bytes(8 << 20);
             let parsed = Batch::parse(bomb.batch).unwrap();
             parsed.verify_crc().unwrap();
             let mut records = parsed.scan(usize::MAX).unwrap();
@@ -318,7 +318,7 @@ mod tests {
             records.rest(take).unwrap();
             assert_eq!(records.start().unwrap(), None, "{packing:?}");
             assert_eq!(start.timestamp, TIMESTAMP_MS);
-            assert!(zeros >= (16 << 20) - 64, "{packing:?}: {zeros}");
+            assert!(zeros >= (8 << 20) - 64, "{packing:?}: {zeros}");
             let largest = packing.largest().batch.len();
             assert!(largest <= BATCH_BYTES_MAX, "{packing:?}: {largest}");
         }

@@ -8,7 +8,7 @@ use super::{RequestContext, ServiceError, Services};
 use crate::partition::{Isolation, PartitionError, Replica};
 
 /// Share of `limits.decoding_bytes_max` that a search by time holds: what most batches take at most.
-const SEARCH_BYTES: usize = 16 << 20;
+const SEARCH_BYTES: usize = 24 << 20;
 
 /// Which offset is wanted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

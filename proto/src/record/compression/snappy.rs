@@ -5,7 +5,10 @@
 //! 82 'SNAPPY' 00 | version i32 = 1 | compatible version i32 = 1 | (block bytes i32 | raw block)*
 //! ```
 
-use std::io::{self, Read, Write};
+use std::{
+    io::{self, Read, Write},
+    sync::{Mutex, MutexGuard, PoisonError},
+};
 
 use bytes::{Buf as _, Bytes};
 
@@ -21,6 +24,9 @@ const BLOCK_BYTES: usize = 32 * 1024;
 /// What a byte of a block decodes to at most: a copy of 64 bytes takes three. A block that claims more is
 /// refused before there is memory for it.
 pub(super) const EXPANSION_MAX: usize = 22;
+/// Blocks from here on are large, and one of up to so many bytes is kept.
+const LARGE_BYTES: usize = 1 << 20;
+const SPARE_BYTES_MAX: usize = 32 << 20;
 
 pub(super) fn compress(input: &[u8], out: &mut Vec<u8>) -> Result<(), CompressionError> {
     out.extend_from_slice(&preamble());
@@ -164,6 +170,9 @@ impl Reader {
             )));
         }
         let mut block = std::mem::take(self.block.get_mut());
+        if output_bytes > LARGE_BYTES && block.capacity() < output_bytes {
+            block = spare().take().unwrap_or(block);
+        }
         block.resize(output_bytes, 0);
         snap::raw::Decoder::new()
             .decompress(&compressed, &mut block)
@@ -183,6 +192,22 @@ impl Reader {
                 "block has {length} bytes, found {}",
                 self.input.len()
             ))),
+        }
+    }
+}
+
+/// A large block for the next reader that needs one. An allocator keeps what each thread gave back to it,
+/// which for blocks of many MiB would be much.
+fn spare() -> MutexGuard<'static, Option<Vec<u8>>> {
+    static SPARE: Mutex<Option<Vec<u8>>> = Mutex::new(None);
+    SPARE.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Drop for Reader {
+    fn drop(&mut self) {
+        let block = std::mem::take(self.block.get_mut());
+        if (LARGE_BYTES..SPARE_BYTES_MAX).contains(&block.capacity()) {
+            *spare() = Some(block);
         }
     }
 }
