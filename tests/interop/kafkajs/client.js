@@ -94,6 +94,8 @@ async function consume(kafka, { topics, group, count }) {
 async function deleteRecords(kafka, { topic }) {
   const admin = kafka.admin();
   await admin.connect();
+  // Deletion looks for the leader in metadata that it does not load itself.
+  await admin.fetchTopicOffsets(topic);
   await admin.deleteTopicRecords({ topic, partitions: [{ partition: 0, offset: DELETED_BEFORE }] });
   const [{ low }] = await admin.fetchTopicOffsets(topic);
   await admin.disconnect();
