@@ -184,8 +184,10 @@ impl Group {
 
     async fn until_stable(&mut self, guests: usize) -> Result<()> {
         let members = self.cast.steady.len() + guests;
-        let group = self.observer.until_stable(members).await?;
-        self.last_epoch = group.group_epoch;
+        let stable = self.observer.until_stable(members).await;
+        // A member that failed is the better reason.
+        self.check_alive().await?;
+        self.last_epoch = stable?.group_epoch;
         Ok(())
     }
 

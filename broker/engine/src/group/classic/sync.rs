@@ -22,6 +22,10 @@ fn enter(turn: &mut Turn<'_>, ticket: Ticket, sync: &ClassicSync) -> Result<(), 
     let Some(group) = turn.classic() else {
         return Err(unknown);
     };
+    if let Phase::Preparing(_) = group.phase {
+        // Whatever the protocol was: it may have joined while the group was one of consumers.
+        return Err(Refusal::RebalanceInProgress { group_id });
+    }
     let differs = |said: &Option<String>, is: &str| said.as_deref().is_some_and(|said| said != is);
     if differs(&sync.protocol_type, &group.protocol_type)
         || differs(&sync.protocol, &group.protocol())
@@ -29,8 +33,7 @@ fn enter(turn: &mut Turn<'_>, ticket: Ticket, sync: &ClassicSync) -> Result<(), 
         return Err(Refusal::InconsistentProtocol { group_id });
     }
     match group.phase {
-        Phase::Empty => return Err(unknown),
-        Phase::Preparing(_) => return Err(Refusal::RebalanceInProgress { group_id }),
+        Phase::Empty | Phase::Preparing(_) => return Err(unknown),
         Phase::Completing => {
             let is_leader = group.is_leader(member_id);
             wait(turn, ticket, member_id);

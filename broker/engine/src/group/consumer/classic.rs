@@ -259,16 +259,23 @@ fn take_sync(turn: &mut Turn<'_>, sync: &ClassicSync) -> Result<Synced, Refusal>
         (name.as_str(), version)
     });
     let differs = |said: &Option<String>, is: &str| said.as_deref().is_some_and(|said| said != is);
-    if differs(&sync.protocol_type, CONSUMER) || differs(&sync.protocol, protocol) {
+    let is_known = |name: &str| {
+        let mut protocols = member.classic().iter().flat_map(|it| &it.protocols);
+        protocols.any(|(known, _)| known == name)
+    };
+    let is_foreign = sync.protocol.as_deref().is_some_and(|name| !is_known(name));
+    if differs(&sync.protocol_type, CONSUMER) || is_foreign {
         return Err(Refusal::InconsistentProtocol { group_id });
     }
+    // It joined while the group was a classic one, which had another protocol.
+    let is_of_classic = differs(&sync.protocol, protocol);
     let synced = Synced {
         protocol_type: Arc::from(CONSUMER),
         protocol: Arc::from(protocol),
         assignment: write_assignment(version, &member.assigned(), turn.topics),
     };
     let member_id = &sync.member.member.member_id;
-    let is_behind = is_behind(turn, member_id);
+    let is_behind = is_of_classic || is_behind(turn, member_id);
     restart_session(turn, member_id);
     if is_behind {
         owe(turn, member_id, Owes::Join);

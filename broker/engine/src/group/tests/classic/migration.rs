@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, sync::Arc};
 use bytes::{BufMut, Bytes, BytesMut};
 use millstream_proto::{ErrorCode, group_record::GroupRecord};
 
-use super::bench::{first_join, join, leaver, of, static_join, sync};
+use super::bench::{first_join, join, leaver, of, protocols, static_join, sync};
 use crate::group::{
     ClassicJoin, ClassicSync, Config, Event, GroupType, Heartbeat, Joined, Leave, MigrationPolicy,
     Refusal, Reply, Ticket,
@@ -182,6 +182,31 @@ fn what_a_member_is_not_told_yet_to_give_up_is_its_own_in_the_upgraded_group() {
     let (epoch, _) = step(&mut bench, "m2", &[2]);
     assert_eq!(epoch, 3);
     assert!(!bench.holds("m2").contains(&a(3)));
+}
+
+#[test]
+fn a_member_that_joined_before_the_upgrade_by_another_protocol_than_its_first_joins_again() {
+    let both = |join| ClassicJoin {
+        protocols: protocols(&["eager", "range"], &owning(&[])),
+        ..join
+    };
+    let mut bench = two();
+    let joining = [both(join("m1")), owns(join("m2"), &[2, 3])].map(|join| bench.join(join));
+    for ticket in joining {
+        assert_eq!(&*bench.joined(ticket).protocol, "range", "all have it");
+    }
+    bench.beat(consumer_join("m3", 1));
+    let named = |protocol: &str| ClassicSync {
+        protocol: Some(protocol.to_owned()),
+        ..sync("m1", 2, &[])
+    };
+    let ticket = bench.sync(named("range"));
+    assert_eq!(bench.refused(ticket).code(), ErrorCode::RebalanceInProgress);
+    let ticket = bench.sync(named("other"));
+    let code = bench.refused(ticket).code();
+    assert_eq!(code, ErrorCode::InconsistentGroupProtocol);
+    let ticket = bench.join(both(join("m1")));
+    assert_eq!(&*bench.joined(ticket).protocol, "eager");
 }
 
 #[test]
