@@ -10,6 +10,7 @@ compile_error!(
     "millstreamd runs on Linux only: it relies on fdatasync, fallocate, mmap faults and /proc"
 );
 
+pub mod allocator;
 pub mod args;
 pub mod clock;
 pub mod config;

@@ -24,6 +24,7 @@ use std::{io::Write as _, process::ExitCode, sync::Arc};
 use millstream_log::io::LogIo;
 
 use crate::{
+    allocator,
     args::Args,
     config::{
         load::{self, Loaded},
@@ -41,6 +42,7 @@ const REFUSED: u8 = 2;
 /// Runs `millstreamd` with its command line to its end.
 #[must_use]
 pub fn run(args: &Args) -> ExitCode {
+    allocator::bound();
     if args.print_metrics {
         print(&documentation::markdown());
         return ExitCode::SUCCESS;

@@ -11,7 +11,7 @@ use super::{
     source::Source,
     table::{
         BANNED_MODULE_NAMES, FILE_LINES_MAX, FUNCTION_LINES_MAX, GENERATED, KAFKA_NAMES,
-        MACHINE_PATHS, UNSAFE_FILE, WORDS,
+        MACHINE_PATHS, UNSAFE_FILES, WORDS,
     },
 };
 
@@ -34,7 +34,7 @@ pub(crate) fn check(source: &Source, complaints: &mut Vec<Complaint>) {
         complaints.push(Complaint::new(&source.path, 1, text));
     }
     check_file_name(source, complaints);
-    if source.path != UNSAFE_FILE {
+    if !UNSAFE_FILES.contains(&&*source.path) {
         check_unsafe(source, rust.to_token_stream(), complaints);
     }
     Definitions { source, complaints }.visit_file(rust);
@@ -66,7 +66,7 @@ fn check_unsafe(source: &Source, tokens: TokenStream, complaints: &mut Vec<Compl
         match token {
             TokenTree::Ident(ident) if ident == "unsafe" => {
                 let line = ident.span().start().line;
-                let text = format!("says unsafe; only {UNSAFE_FILE} may");
+                let text = format!("says unsafe; only {} may", UNSAFE_FILES.join(" and "));
                 complaints.push(Complaint::new(&source.path, line, text));
             }
             TokenTree::Group(group) => check_unsafe(source, group.stream(), complaints),
