@@ -260,7 +260,7 @@ fn take_sync(turn: &mut Turn<'_>, sync: &ClassicSync) -> Result<Synced, Refusal>
     });
     let differs = |said: &Option<String>, is: &str| said.as_deref().is_some_and(|said| said != is);
     let is_known = |name: &str| {
-        let mut protocols = member.classic().iter().flat_map(|it| &it.protocols);
+        let mut protocols = member.classic().into_iter().flat_map(|it| &it.protocols);
         protocols.any(|(known, _)| known == name)
     };
     let is_foreign = sync.protocol.as_deref().is_some_and(|name| !is_known(name));
