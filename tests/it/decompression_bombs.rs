@@ -65,10 +65,12 @@ fn expected(topic: &str, packing: Packing, bomb: &Bomb) -> ErrorCode {
     let is_decoded = topic == COMPACTED || target != packing.codec();
     if !is_decoded {
         ErrorCode::None
+    } else if topic == UNCOMPRESSED {
+        ErrorCode::MessageTooLarge
     } else if packing == Packing::ZstdWindow {
         // Its content refers further back than the broker holds.
         ErrorCode::InvalidRecord
-    } else if bomb.plain_bytes > PLAIN_BYTES_MAX || topic == UNCOMPRESSED {
+    } else if bomb.plain_bytes > PLAIN_BYTES_MAX {
         ErrorCode::MessageTooLarge
     } else {
         ErrorCode::None
