@@ -68,23 +68,26 @@ async fn every_key_of_a_broker_that_kafka_has_is_in_a_table() -> Result<()> {
 }
 
 #[tokio::test]
-async fn a_key_of_a_running_broker_takes_what_it_is_and_nothing_else() -> Result<()> {
+async fn a_key_that_is_read_at_the_start_takes_what_it_is_and_nothing_else() -> Result<()> {
     let (_daemon, mut kafka) = start(&[]).await?;
     for config in kafka.configs(OF_BROKER).await? {
         let (name, value) = (&*config.name, config.value.unwrap_or_default());
         let set = ConfigOperation::Set;
         let same = kafka.alter_config(OF_BROKER, set, name, &value).await?;
         assert_eq!(same.error_code, 0, "{same:?}");
+        if !config.read_only {
+            continue;
+        }
         let other = format!("{}1", &*value);
         let refused = kafka.alter_config(OF_BROKER, set, name, &other).await?;
         assert_eq!(error_name(refused.error_code), "InvalidConfig", "{name}");
         let said = refused.error_message.unwrap_or_default();
-        let expected = format!(
-            "configuration of a broker cannot be changed while it runs, {name} is {:?} \
-             (change its configuration file and restart it)",
-            &*value
-        );
-        assert_eq!(*said, *expected);
+        let of_topics = name.starts_with("log.") || name.starts_with("topics.config.");
+        let expected = "configuration of a broker cannot be changed while it runs \
+            (change its configuration file and restart it; defaults for topics can be changed, \
+            topics.config.*)";
+        assert!(of_topics || *said == *expected, "{name}: {said}");
+        assert!(!said.is_empty(), "{name}");
     }
     let unknown = ("no.such.key", "1");
     let refused = kafka
