@@ -151,7 +151,7 @@ impl Default for LogLimits {
         Self {
             open_segments_max: 4096,
             mapped_bytes_max: 4 << 30,
-            tail_cache_bytes_max: 64 << 20,
+            tail_cache_bytes_max: 32 << 20,
             unflushed_bytes_max: 256 << 20,
             flush_threads_max: 8,
             flush_interval_ms: 1000,

@@ -26,10 +26,14 @@ use crate::{
 };
 
 /// Index entries that wait in memory before they are written: they are hints, so they may be late.
-const PENDING_ENTRIES_MAX: u64 = 128;
+const PENDING_ENTRIES_MAX: usize = 128;
 /// The active segment is mapped anew once this much was published beyond its map; until then what is
 /// not mapped is read.
 const REMAP_BYTES: u64 = 4 << 20;
+/// What was appended to the active segment last is in the page cache without a look.
+const RECENT_BYTES: u64 = 2 * REMAP_BYTES;
+/// Bytes before and behind a range that finding its batches may look at.
+const AROUND_BYTES: u64 = 64 << 10;
 
 /// One segment of a live log.
 #[derive(Debug)]
@@ -59,8 +63,6 @@ struct Handles {
     map: Option<(Map, u64, MapPermit)>,
     indexes: Option<Box<SegmentIndexes>>,
     transactions: Option<Box<TransactionIndex>>,
-    /// Published bytes when index entries were last written.
-    indexed_bytes: u64,
     /// The index files did not fit the log and wait for a rebuild.
     index_damaged: bool,
     /// Its files belong to somebody else now: nothing is opened or written by name any more.
@@ -292,12 +294,12 @@ impl Segment {
         let published = meta.size_bytes;
         drop(meta);
         self.note_checked(published - size_bytes..published);
-        let handles = &mut *handles;
         if let Some(indexes) = &mut handles.indexes
-            && published - handles.indexed_bytes >= PENDING_ENTRIES_MAX * self.interval_bytes
+            && indexes.pending() > 0
+            && indexes.pending().is_multiple_of(PENDING_ENTRIES_MAX)
         {
-            handles.indexed_bytes = published;
-            // A hint: when it cannot be written now (the disk is full) it stays pending.
+            // A hint: when it cannot be written now (the disk is full) it stays pending until as many
+            // entries have come again.
             let _ = self.write_pending(indexes);
         }
         Ok(())
@@ -308,6 +310,40 @@ impl Segment {
     pub(crate) fn is_checked(&self, range: &Range<u64>) -> bool {
         let checked = self.lock_checked();
         checked.start <= range.start && range.end <= checked.end
+    }
+
+    /// Whether the range is what was appended last.
+    pub(crate) fn is_recent(&self, range: &Range<u64>) -> bool {
+        self.size_bytes().saturating_sub(range.start) <= RECENT_BYTES
+    }
+
+    /// Whether reading so many bytes from the batch of an offset on waits for nothing, as far as one can
+    /// tell: what it needs is open, the bytes were checked before and are in the page cache.
+    pub(crate) fn is_resident(&self, offset: Offset, max_bytes: u64, is_sealed: bool) -> bool {
+        let Ok(handles) = self.handles.try_lock() else {
+            return false;
+        };
+        let Some(indexes) = &handles.indexes else {
+            return false;
+        };
+        if handles.index_damaged || self.identity.get().is_none() {
+            return false;
+        }
+        let size_bytes = self.size_bytes();
+        let start = indexes.offset.lookup(offset);
+        let start = start.map_or(0, |entry| u64::from(entry.position));
+        let end = start.saturating_add(max_bytes).saturating_add(AROUND_BYTES);
+        let range = start..end.min(size_bytes);
+        let index = |position: u64| usize::try_from(position).unwrap_or(usize::MAX);
+        let is_there = match &handles.map {
+            Some((map, mapped, _)) => {
+                let covers = range.end <= *mapped && (size_bytes <= *mapped || !is_sealed);
+                covers && map.is_resident(index(range.start)..index(range.end))
+            }
+            None => false,
+        };
+        let is_open = handles.file.is_some() && !is_sealed;
+        (is_there || (is_open && self.is_recent(&range))) && self.is_checked(&range)
     }
 
     /// Notes that they fit. One run of bytes is remembered, which grows with whoever appends or reads on.
@@ -408,7 +444,7 @@ impl Segment {
     }
 
     fn write_pending(&self, indexes: &mut SegmentIndexes) -> io::Result<()> {
-        if !indexes.has_pending() {
+        if indexes.pending() == 0 {
             return Ok(());
         }
         let open = |kind| self.io.open(&self.path_of(kind), OpenMode::Create);
@@ -432,7 +468,6 @@ impl Segment {
             }
             Err(error) => return Err(error),
         };
-        handles.indexed_bytes = meta.size_bytes;
         handles.indexes = Some(Box::new(indexes));
         Ok(())
     }
@@ -536,7 +571,6 @@ impl Segment {
             file: Some((finished.file, permit)),
             indexes: Some(Box::new(finished.indexes)),
             transactions: Some(Box::new(finished.aborted)),
-            indexed_bytes: finished.entry.meta.size_bytes,
             ..Handles::default()
         };
         segment.touch();

@@ -182,7 +182,7 @@ sections! {
         /// Bytes of segments that are mapped at once; the least recently used are unmapped.
         mapped_bytes_max: ByteSize = ByteSize::gib(4);
         /// Recent batches that are kept in memory for readers at the tail.
-        tail_cache_bytes_max: ByteSize = ByteSize::mib(64);
+        tail_cache_bytes_max: ByteSize = ByteSize::mib(32);
         /// Bytes that are appended and not yet flushed; beyond, produce waits for the disk.
         unflushed_bytes_max: ByteSize = ByteSize::mib(256);
     }

@@ -9,6 +9,7 @@ use std::{
     time::Duration,
 };
 
+use rustix::net::{SendAncillaryBuffer, SendFlags};
 use tokio::{
     io::{AsyncRead, AsyncWrite, Interest, ReadBuf},
     net::TcpStream,
@@ -80,25 +81,51 @@ impl<P: Unpin> Watched<P> {
         position: u64,
         length: usize,
     ) -> Poll<io::Result<usize>> {
-        let sent = loop {
+        self.poll_call(context, |stream| {
+            let mut position = position;
+            Ok(rustix::fs::sendfile(
+                stream,
+                file,
+                Some(&mut position),
+                length,
+            )?)
+        })
+    }
+
+    /// Writes bytes that others follow at once: the system may keep them to send them together.
+    pub(super) fn poll_write_before_more(
+        &mut self,
+        context: &mut Context<'_>,
+        buffers: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        self.poll_call(context, |stream| {
+            let mut nothing = SendAncillaryBuffer::default();
+            let flags = SendFlags::MORE | SendFlags::NOSIGNAL;
+            Ok(rustix::net::sendmsg(stream, buffers, &mut nothing, flags)?)
+        })
+    }
+
+    /// Makes a call that writes, when there is room.
+    fn poll_call(
+        &mut self,
+        context: &mut Context<'_>,
+        call: impl Fn(&TcpStream) -> io::Result<usize>,
+    ) -> Poll<io::Result<usize>> {
+        let written = loop {
             match self.stream.poll_write_ready(context) {
                 Poll::Ready(Ok(())) => {}
                 Poll::Ready(Err(error)) => break Poll::Ready(Err(error)),
                 Poll::Pending => break Poll::Pending,
             }
-            let sent = self.stream.try_io(Interest::WRITABLE, || {
-                let mut position = position;
-                let sent = rustix::fs::sendfile(&self.stream, file, Some(&mut position), length);
-                Ok(sent?)
-            });
-            match sent {
+            let stream = &self.stream;
+            match stream.try_io(Interest::WRITABLE, || call(stream)) {
                 // It says so until the socket has room.
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                sent => break Poll::Ready(sent),
+                written => break Poll::Ready(written),
             }
         };
-        self.watch(sent, context)
+        self.watch(written, context)
     }
 }
 

@@ -183,18 +183,52 @@ impl PartitionReader {
         let Some(read) = self.replica.read_cached(&request)? else {
             return Ok(None);
         };
-        let (start, next) = (request.offset, read.next_offset);
-        let aborted = match self.isolation {
-            Isolation::ReadCommitted if next > start => {
-                let log = self.replica.log()?;
-                match log.aborted_transactions_cached(start, next) {
-                    Some(found) => found.into_iter().map(Aborted::from).collect(),
-                    None => return Ok(None),
-                }
-            }
-            _ => Vec::new(),
+        let Some(aborted) = self.aborted_in_memory(read.next_offset)? else {
+            return Ok(None);
         };
         Ok(Some(fetched(&self.replica, read.load()?, aborted)))
+    }
+
+    /// As [`PartitionReader::read_from_memory`], but batches may also be in a file whose pages are in memory,
+    /// for a socket that takes them from there.
+    ///
+    /// # Errors
+    /// As [`PartitionReader::read_from_memory`].
+    pub fn read_at_once(
+        &mut self,
+        max_bytes: usize,
+    ) -> Result<Option<Fetched<CheckedSlice>>, FetchRefusal> {
+        if let Some(fetched) = self.read_from_memory(max_bytes)? {
+            return Ok(Some(fetched.into()));
+        }
+        let read = self.try_resident(max_bytes);
+        let Some((fetched, next)) = read.map_err(|error| self.refusal(&error))? else {
+            return Ok(None);
+        };
+        self.move_on(&fetched, next);
+        Ok(Some(fetched))
+    }
+
+    fn try_resident(
+        &self,
+        max_bytes: usize,
+    ) -> Result<Option<(Fetched<CheckedSlice>, Offset)>, PartitionError> {
+        let request = self.request(max_bytes)?;
+        let Some(read) = self.replica.log()?.read_resident(&request) else {
+            return Ok(None);
+        };
+        let aborted = self.aborted_in_memory(read.next_offset)?;
+        Ok(aborted.map(|aborted| fetched(&self.replica, read, aborted)))
+    }
+
+    /// Transactions aborted from its position on; `None` where the disk knows.
+    fn aborted_in_memory(&self, end: Offset) -> Result<Option<Vec<Aborted>>, PartitionError> {
+        if self.isolation != Isolation::ReadCommitted || end <= self.position {
+            return Ok(Some(Vec::new()));
+        }
+        let log = self.replica.log()?;
+        let found = log.aborted_transactions_cached(self.position, end);
+        Ok(found.map(|found| found.into_iter().map(Aborted::from).collect()))
     }
 
     /// As [`PartitionReader::read_from_memory`], from the disk, on the blocking pool: copies of the

@@ -7,10 +7,10 @@ use millstream_broker::listener::kafka::codec::{Limits, ProduceRequest, RequestH
 /// A frame without its length: what the check lets pass, the decoder reads to its end or refuses for a
 /// text that is none. What is read by hand is refused where the check refuses it.
 pub(crate) fn request(input: &[u8]) {
-    let mut body = Bytes::copy_from_slice(input);
-    let Ok(header) = RequestHeader::parse(&mut body) else {
+    let Ok(header) = RequestHeader::parse(input) else {
         return;
     };
+    let mut body = Bytes::copy_from_slice(input).split_off(header.size_bytes);
     let (api_key, version) = (header.api_key, header.api_version);
     let limits = Limits::default();
     let checked = check(api_key, version, &body, &limits);

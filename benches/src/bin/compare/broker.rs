@@ -21,6 +21,7 @@ use millstream_benches::{
 use crate::{
     control::Control,
     figure::{Case, Durability, Figures, Subject, Unit},
+    machine::{self, Touches},
     workload::MOST_MEMORY,
 };
 
@@ -147,12 +148,16 @@ impl Broker {
         Ok(())
     }
 
-    /// Runs a load on a disk that has nothing to write, and says what it cost.
+    /// Runs a load on a machine that is settled for it, and says what it cost.
     ///
     /// # Errors
     /// The load's.
-    pub fn metered<T>(&self, load: impl FnOnce(&str) -> Result<T>) -> Result<(T, Cost)> {
-        rustix::fs::sync();
+    pub fn metered<T>(
+        &self,
+        touches: Touches,
+        load: impl FnOnce(&str) -> Result<T>,
+    ) -> Result<(T, Cost)> {
+        machine::settle(touches)?;
         let (broker, client) = (self.usage()?, process::own_and_children_cpu()?);
         let started = Instant::now();
         let done = load(&self.address())?;

@@ -8,12 +8,13 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, bail, ensure};
-use bytes::{Buf as _, Bytes, BytesMut};
+use bytes::{Buf as _, BufMut as _, Bytes, BytesMut};
 use hdrhistogram::Histogram;
 use kafka_protocol::{
     messages::{
         BrokerId, FetchRequest, FetchResponse, ProduceRequest, ProduceResponse, ResponseHeader,
         fetch_request::{FetchPartition, FetchTopic},
+        fetch_response::{FetchableTopicResponse, PartitionData},
         produce_request::{PartitionProduceData, TopicProduceData},
         produce_response::{PartitionProduceResponse, TopicProduceResponse},
     },
@@ -44,6 +45,8 @@ const FETCH_PARTITION_BYTES_MAX: i32 = 1 << 20;
 const BATCH_LENGTH: usize = 8;
 const BATCH_BEFORE_LENGTH_ENDS: usize = 12;
 const LAST_OFFSET_DELTA: usize = 23;
+/// Bytes of the length of the batches in an answer to a fetch.
+const BATCHES_LENGTH_BYTES: usize = 4;
 /// Bytes read at once while their message's length is not known: there may be a thousand connections.
 const READ_BYTES_MIN: usize = 512;
 
@@ -116,9 +119,26 @@ impl Load {
 
     /// A produce request of one batch.
     fn produce_frame(&self, partition: i32) -> Result<Bytes> {
+        let partition = PartitionProduceData::default()
+            .with_index(partition)
+            .with_records(Some(self.batch()?));
+        let topic = TopicProduceData::default()
+            .with_name(topic_name(&self.topic))
+            .with_partition_data(vec![partition]);
+        let request = ProduceRequest::default()
+            .with_acks(-1)
+            .with_timeout_ms(TIMEOUT_MS)
+            .with_topic_data(vec![topic]);
+        control::frame(&request, PRODUCE)
+    }
+
+    /// One batch, of bytes that no codec and no file system makes smaller.
+    ///
+    /// # Errors
+    /// More than a batch may have.
+    pub fn batch(&self) -> Result<Bytes> {
         let now = SystemTime::now().duration_since(UNIX_EPOCH)?;
         let mut batch = BatchBuilder::new(BatchOptions::default());
-        // Bytes that no codec and no file system makes smaller.
         let mut state = 0x9e37_79b9_u32;
         for _ in 0..self.batch_records {
             let value: Vec<u8> = (0..self.value_bytes)
@@ -129,17 +149,7 @@ impl Load {
                 .collect();
             batch.append(i64::try_from(now.as_millis())?, None, Some(&value), &[])?;
         }
-        let partition = PartitionProduceData::default()
-            .with_index(partition)
-            .with_records(Some(batch.finish()?));
-        let topic = TopicProduceData::default()
-            .with_name(topic_name(&self.topic))
-            .with_partition_data(vec![partition]);
-        let request = ProduceRequest::default()
-            .with_acks(-1)
-            .with_timeout_ms(TIMEOUT_MS)
-            .with_topic_data(vec![topic]);
-        control::frame(&request, PRODUCE)
+        Ok(batch.finish()?)
     }
 
     /// Which partitions are those of a connection.
@@ -266,6 +276,27 @@ pub fn produce_answer(topic: &str) -> Result<Bytes> {
     answer.encode(&mut message, PRODUCE)?;
     let length = u32::try_from(message.len())?.to_be_bytes();
     Ok([&length[..], &message].concat().into())
+}
+
+/// The answer to a fetch of one partition up to its batches, which end it; its length in front.
+///
+/// # Errors
+/// A value that the version has no field for.
+pub fn fetch_answer(topic: &str, batch_bytes: usize) -> Result<Bytes> {
+    let partition = PartitionData::default().with_records(Some(Bytes::new()));
+    let topic = FetchableTopicResponse::default()
+        .with_topic(topic_name(topic))
+        .with_partitions(vec![partition]);
+    let answer = FetchResponse::default().with_responses(vec![topic]);
+    let mut message = BytesMut::new();
+    ResponseHeader::default().encode(&mut message, FetchResponse::header_version(FETCH))?;
+    answer.encode(&mut message, FETCH)?;
+    let batch_bytes = u32::try_from(batch_bytes)?;
+    // The length of the batches is the last field, without them.
+    message.truncate(message.len() - BATCHES_LENGTH_BYTES);
+    message.put_u32(batch_bytes);
+    let length = u32::try_from(message.len())? + batch_bytes;
+    Ok([&length.to_be_bytes()[..], &message].concat().into())
 }
 
 /// The offset behind the last whole batch of an answer to a fetch of one partition; `None` where it has none.

@@ -9,13 +9,14 @@
 //! Each of these runs is a line in a file as soon as it is over, so a comparison that was stopped goes on
 //! where it was. What comes of all lines together is printed, and written into `docs/performance.md`.
 
+mod bare;
 mod broker;
 mod control;
 mod figure;
 mod frames;
 mod librdkafka;
+mod machine;
 mod perf_tools;
-mod sink;
 mod store;
 mod table;
 mod targets;

@@ -152,18 +152,18 @@ fn number(value: f64) -> String {
 }
 
 fn ceilings(store: &Store, workload: Workload, out: &mut String) -> Result<()> {
-    let mut seen: Vec<&Case> = Vec::new();
+    let mut seen: Vec<(&Case, Unit)> = Vec::new();
     for figure in store
         .of(workload, Subject::Machine)
         .flat_map(|run| &run.figures)
     {
-        if seen.contains(&&figure.case) {
+        if seen.contains(&(&figure.case, figure.unit)) {
             continue;
         }
         if seen.is_empty() {
             writeln!(out, "| what the machine allows | |\n|---|---|")?;
         }
-        seen.push(&figure.case);
+        seen.push((&figure.case, figure.unit));
         let median = store.median(workload, Subject::Machine, &figure.case, figure.unit);
         let (case, unit) = (&figure.case, figure.unit);
         writeln!(out, "| {case} | {} {unit} |", number(median.unwrap_or(0.0)))?;

@@ -90,6 +90,15 @@ impl OffsetIndex {
         self.entry(self.first_after(target))
     }
 
+    /// The last entry of a batch that starts at `position` at most.
+    #[must_use]
+    pub fn lookup_position(&self, position: u64) -> Option<OffsetEntry> {
+        let after = self
+            .entries
+            .partition_point(|entry| u64::from(entry.position) <= position);
+        self.entry(after.checked_sub(1)?)
+    }
+
     fn first_after(&self, target: Offset) -> usize {
         self.entries
             .partition_point(|entry| absolute(self.base_offset, entry.relative) <= target)

@@ -130,10 +130,11 @@ impl SegmentIndexes {
         Ok(())
     }
 
-    /// Whether entries wait for [`Self::write_pending`].
+    /// How many entries of one of the files wait for [`Self::write_pending`].
     #[must_use]
-    pub fn has_pending(&self) -> bool {
-        self.offset_written < self.offset.len() || self.time_written < self.time.len()
+    pub fn pending(&self) -> usize {
+        let offsets = self.offset.len().saturating_sub(self.offset_written);
+        offsets.max(self.time.len().saturating_sub(self.time_written))
     }
 
     /// Says that both files hold what is in memory.

@@ -171,7 +171,7 @@ fn an_index_goes_on_where_its_files_end() {
         whole.add_batch(offset(step), position, 300, step).unwrap();
         meta.add_batch(offset(step), 300, step);
         reopened.write_pending(&*offsets, &*times).unwrap();
-        assert!(!reopened.has_pending());
+        assert_eq!(reopened.pending(), 0);
     }
     let end = SegmentIndexes::load(&io, dir, &meta, 1_000).unwrap();
     assert_eq!(end.offset, whole.offset);

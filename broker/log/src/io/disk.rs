@@ -14,7 +14,7 @@ use rustix::{
     io::{Errno, retry_on_intr},
 };
 
-use super::{DirEntry, LockGuard, LogFile, LogIo, Map, Metadata, OpenMode, Space};
+use super::{Descriptor, DirEntry, LockGuard, LogFile, LogIo, Map, Metadata, OpenMode, Space};
 
 /// Mode of every new file: the owner alone.
 const FILE_MODE: u32 = 0o600;
@@ -191,6 +191,10 @@ impl LogFile for DiskFile {
 
     fn map(&self, length: u64) -> io::Result<Map> {
         Map::of_file(&self.file, length, &self.path)
+    }
+
+    fn descriptor(&self) -> Option<Descriptor> {
+        Some(Descriptor::of(&self.file))
     }
 
     fn path(&self) -> &Path {

@@ -194,6 +194,11 @@ pub trait LogFile: Send + Sync + fmt::Debug {
     /// `InvalidInput` past the end of the file; whatever the system says.
     fn map(&self, length: u64) -> io::Result<Map>;
 
+    /// The system's file, from which a socket can take bytes itself; `None` where there is none.
+    fn descriptor(&self) -> Option<Descriptor> {
+        None
+    }
+
     /// Path under which the file was opened, for messages.
     fn path(&self) -> &Path;
 }

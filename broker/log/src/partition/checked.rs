@@ -2,8 +2,9 @@
 //! for a socket that takes them from there.
 
 use std::{
+    ops::Range,
     os::fd::{AsFd, BorrowedFd},
-    sync::Arc,
+    sync::{Arc, atomic::Ordering},
 };
 
 use bytes::Bytes;
@@ -13,12 +14,12 @@ use millstream_proto::{
 };
 
 use super::{
-    Positions,
-    read::{ReadBatches, Slice, StoredRange},
+    PartitionLog, Positions,
+    read::{ReadBatches, ReadRequest, Slice, StoredRange, check_range},
 };
 use crate::{
     error::{ReadError, StorageError},
-    io::{Descriptor, Map},
+    io::{Descriptor, MapFault},
     segment::{Segment, Source},
     walk,
 };
@@ -166,6 +167,50 @@ impl ReadBatches {
     }
 }
 
+impl PartitionLog {
+    /// Reads batches that are in memory although not in the tail cache: their pages are in the page cache, and
+    /// they were checked before. Waits for nothing, unless such a page is taken away meanwhile. `None` where
+    /// that is not known beforehand: [`PartitionLog::read`] and [`ReadBatches::check`] find out.
+    #[must_use]
+    pub fn read_resident(&self, request: &ReadRequest) -> Option<CheckedBatches<CheckedSlice>> {
+        self.check_serving().ok()?;
+        let view = self.view().clone();
+        check_range(request.offset, &view.positions).ok()?;
+        let wanted = ReadRequest {
+            end_exclusive: request.end_exclusive.min(view.positions.log_end),
+            ..*request
+        };
+        let index = view.segment_index(wanted.offset)?;
+        let segment = view.segments.get(index)?;
+        let is_sealed = index + 1 < view.segments.len();
+        let max_bytes = u64::try_from(wanted.max_bytes).ok()?;
+        if !segment.is_resident(wanted.offset, max_bytes, is_sealed) {
+            return None;
+        }
+        let (range, next_offset) = self
+            .read_segment(segment, is_sealed, &wanted, &view, true)
+            .ok()??;
+        // Of the next segment nothing is known.
+        if is_sealed && range.range.end == segment.size_bytes() {
+            return None;
+        }
+        if !segment.is_checked(&range.range) {
+            return None;
+        }
+        self.used.store(true, Ordering::Relaxed);
+        let start = match range.descriptor() {
+            Some(file) => range.left_in(file, range.valid_whole()),
+            None => range.load().ok()?.map(CheckedSlice::Memory),
+        };
+        start.damage.is_none().then(|| CheckedBatches {
+            slices: vec![start.slice],
+            size_bytes: start.size_bytes,
+            next_offset,
+            positions: view.positions,
+        })
+    }
+}
+
 impl StoredRange {
     /// Copies the bytes and checks them.
     fn load(self) -> Result<ValidStart<Bytes>, StorageError> {
@@ -180,39 +225,69 @@ impl StoredRange {
 
     /// Checks the bytes where they are, if they can stay there and were not checked before.
     fn check(self) -> Result<ValidStart<CheckedSlice>, StorageError> {
-        let Some((map, file)) = self.in_file() else {
-            return Ok(self.load()?.map(CheckedSlice::Memory));
+        let is_checked = self.segment.is_checked(&self.range);
+        match self.descriptor() {
+            Some(file) if is_checked => {
+                if let Source::Map(map) = &self.source {
+                    let populated = map.populate(self.indexes());
+                    populated.map_err(|fault| self.faulted(&fault))?;
+                }
+                Ok(self.left_in(file, self.valid_whole()))
+            }
+            Some(file) if let Source::Map(map) = &self.source => {
+                let start = map.read(self.indexes(), |bytes| self.valid_start(bytes));
+                let start = start.map_err(|fault| self.faulted(&fault))?;
+                let valid_end = self.range.start + u64::try_from(start.size_bytes).unwrap_or(0);
+                self.segment.note_checked(self.range.start..valid_end);
+                Ok(self.left_in(file, start))
+            }
+            _ => Ok(self.load()?.map(CheckedSlice::Memory)),
+        }
+    }
+
+    /// The file, where its bytes can stay in it: there are enough of them, all of them, and sending them is not
+    /// going to wait for the disk.
+    fn descriptor(&self) -> Option<Descriptor> {
+        if self.len() < LEFT_IN_FILE_MIN {
+            return None;
+        }
+        let file = match &self.source {
+            Source::Map(map) => map.descriptor(),
+            Source::File(file) if self.segment.is_recent(&self.range) => file.descriptor(),
+            Source::File(_) => None,
         };
-        let index = |position: u64| usize::try_from(position).unwrap_or(usize::MAX);
-        let range = index(self.range.start)..index(self.range.end);
-        let start = match self.segment.is_checked(&self.range) {
-            true => map.populate(range.clone()).map(|()| ValidStart {
-                slice: range.len(),
-                size_bytes: range.len(),
-                damage: None,
-            }),
-            false => map.read(range, |bytes| self.valid_start(bytes)),
-        };
-        let start = start.map_err(|fault| {
-            self.segment.drop_map();
-            self.corrupt(0, fault.to_string())
-        })?;
-        let valid_end = self.range.start + u64::try_from(start.size_bytes).unwrap_or(0);
-        self.segment.note_checked(self.range.start..valid_end);
-        Ok(start.map(|valid| {
+        file.filter(|file| file.reaches(self.range.end))
+    }
+
+    fn left_in(&self, file: Descriptor, start: ValidStart<usize>) -> ValidStart<CheckedSlice> {
+        start.map(|length| {
             CheckedSlice::File(FileRange {
                 file,
                 position: self.range.start,
-                length: valid,
+                length,
                 _segment: Arc::clone(&self.segment),
             })
-        }))
+        })
     }
 
-    fn in_file(&self) -> Option<(&Map, Descriptor)> {
-        match &self.source {
-            Source::Map(map) if self.len() >= LEFT_IN_FILE_MIN => Some((map, map.descriptor()?)),
-            _ => None,
+    fn indexes(&self) -> Range<usize> {
+        let index = |position: u64| usize::try_from(position).unwrap_or(usize::MAX);
+        index(self.range.start)..index(self.range.end)
+    }
+
+    fn faulted(&self, fault: &MapFault) -> StorageError {
+        // A map that faulted stays poisoned: the next read makes a new one.
+        self.segment.drop_map();
+        self.corrupt(0, fault.to_string())
+    }
+
+    /// All of its bytes are valid batches.
+    fn valid_whole(&self) -> ValidStart<usize> {
+        let size_bytes = self.indexes().len();
+        ValidStart {
+            slice: size_bytes,
+            size_bytes,
+            damage: None,
         }
     }
 

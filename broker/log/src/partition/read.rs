@@ -11,6 +11,7 @@ use millstream_proto::Offset;
 
 use crate::{
     error::{ReadError, StorageError},
+    index::SegmentIndexes,
     segment::{Segment, Source},
     walk::{self, Continuity, Walk},
 };
@@ -175,7 +176,7 @@ impl PartitionLog {
     }
 
     /// The batches of one segment from the one that contains the offset; `None` when none fits.
-    fn read_segment(
+    pub(super) fn read_segment(
         &self,
         segment: &Arc<Segment>,
         sealed: bool,
@@ -212,11 +213,24 @@ impl PartitionLog {
                 is_refused = true;
                 break;
             }
-            if range.is_none() {
-                base_offset = header.base_offset();
-            }
+            let is_start = range.is_none();
             range = Some(from..batch.end());
             next_offset = header.last_offset().checked_add(1).unwrap_or(Offset::MAX);
+            if !is_start {
+                continue;
+            }
+            base_offset = header.base_offset();
+            if let Some(ahead) = self.skip_checked(segment, &source, &batch, wanted)? {
+                range = Some(from..ahead.position);
+                next_offset = ahead.header.base_offset();
+                walk = Walk::new(
+                    source.clone(),
+                    segment.log_path(),
+                    ahead.position,
+                    size_bytes,
+                );
+                continuity.expected = Some(next_offset);
+            }
         }
         // A last batch whose header went bad may end too early.
         if range.is_none() && !is_refused && wanted.offset < segment.end_offset() {
@@ -229,6 +243,38 @@ impl PartitionLog {
             base_offset,
         });
         Ok(found.map(|found| (found, next_offset)))
+    }
+
+    /// The batch up to which all that is wanted from `first` on was checked before: their headers need not
+    /// be looked at again. `None` where the index knows none, or the batch does not confirm it.
+    fn skip_checked(
+        &self,
+        segment: &Arc<Segment>,
+        source: &Source,
+        first: &walk::Located,
+        wanted: &ReadRequest,
+    ) -> Result<Option<walk::Located>, StorageError> {
+        let path = segment.log_path();
+        let max_bytes = u64::try_from(wanted.max_bytes).unwrap_or(u64::MAX);
+        let end = first.position.saturating_add(max_bytes);
+        let find = |indexes: &SegmentIndexes| {
+            let entry = indexes.offset.lookup_position(end)?;
+            match entry.last_offset > wanted.end_exclusive {
+                true => indexes.offset.lookup(wanted.end_exclusive),
+                false => Some(entry),
+            }
+        };
+        let found = segment.with_indexes(find);
+        let Some(entry) = found.map_err(|error| self.read_failed(&path, error))? else {
+            return Ok(None);
+        };
+        let position = u64::from(entry.position);
+        if position <= first.end() || !segment.is_checked(&(first.position..position)) {
+            return Ok(None);
+        }
+        let mut walk = Walk::new(source.clone(), path, position, segment.size_bytes());
+        let batch = walk.next().ok().flatten();
+        Ok(batch.filter(|batch| batch.header.last_offset() == entry.last_offset))
     }
 
     /// The next header, checked by continuity. After the first batch was found damage ends the range

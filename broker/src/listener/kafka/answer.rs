@@ -162,7 +162,10 @@ impl Outgoing {
             .map(|(slice, bytes)| *slice = IoSlice::new(bytes))
             .count();
         let slices = slices.get(..count).unwrap_or_default();
-        Pin::new(stream).poll_write_vectored(context, slices)
+        match self.chunks.get(count) {
+            Some(_) => stream.poll_write_before_more(context, slices),
+            None => Pin::new(stream).poll_write_vectored(context, slices),
+        }
     }
 
     fn nothing_written(&self) -> io::Error {

@@ -2,7 +2,8 @@
 //!
 //! A produce request is appended when it is read, and its acknowledgement is waited for beside what
 //! follows it, so that requests in flight share one flush. Anything else is done before the next request
-//! begins, as clients that send several at once expect of Kafka.
+//! begins, as clients that send several at once expect of Kafka. Requests that are there already begin before
+//! answers are written, which then leave together.
 //!
 //! A connection without a request in flight from which no byte comes is closed in the end. Reads and answers only
 //! note the time; the one timer of a connection looks at it when it rings, and is set anew for the rest.
@@ -100,7 +101,6 @@ impl Connection {
             let may_read = self.may_read();
             tokio::select! {
                 biased;
-                Some(answer) = self.answers.next() => self.answered(answer?).await?,
                 () = &mut begun, if self.is_open => self.is_open = false,
                 frame = self.frames.next(), if may_read => match frame? {
                     Some(frame) => {
@@ -112,6 +112,7 @@ impl Connection {
                     }
                     None => self.is_open = false,
                 },
+                Some(answer) = self.answers.next() => self.answered(answer?).await?,
                 () = &mut idle, if self.answers.is_empty() => {
                     let rest = self.idle_max.saturating_sub(self.idle_for());
                     if rest.is_zero() {

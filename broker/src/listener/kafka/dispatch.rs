@@ -2,7 +2,7 @@
 
 use std::{future::Future, io, pin::Pin, sync::Arc};
 
-use bytes::Bytes;
+use bytes::{Buf as _, Bytes};
 use kafka_protocol::{
     messages::ApiKey,
     protocol::{Encodable, HeaderVersion},
@@ -149,19 +149,18 @@ pub(super) fn begin(
     peer: &mut Peer,
     mut frame: Bytes,
 ) -> Result<(i16, Begun), Closing> {
-    let header = codec::RequestHeader::parse(&mut frame)?;
+    let header = codec::RequestHeader::parse(&frame)?;
     let (api_key, version) = (header.api_key, header.api_version);
     let not_served = Closing::NotServed { api_key, version };
     let api = ANSWERED.iter().find(|api| **api as i16 == api_key);
     let api = *api.ok_or(not_served)?;
+    let client = peer.client(gate, version, header.client_id.unwrap_or_default());
+    let correlation_id = header.correlation_id;
+    frame.advance(header.size_bytes);
     let asked = Asked {
-        client: peer.client(
-            gate,
-            version,
-            header.client_id.as_deref().unwrap_or_default(),
-        ),
+        client,
         api,
-        correlation_id: header.correlation_id,
+        correlation_id,
         body: frame,
     };
     Ok((api_key, serve(asked)?))

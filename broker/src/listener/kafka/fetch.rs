@@ -247,8 +247,8 @@ impl Fetch {
             return;
         }
         let bytes_max = slot.asked.bytes_max.min(bytes_left);
-        let read = match reader.read_from_memory(bytes_max) {
-            Ok(Some(fetched)) => Ok(fetched.into()),
+        let read = match reader.read_at_once(bytes_max) {
+            Ok(Some(fetched)) => Ok(fetched),
             Ok(None) => reader.read_in_files(bytes_max).await,
             Err(refusal) => Err(refusal),
         };

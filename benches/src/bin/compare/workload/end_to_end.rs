@@ -6,6 +6,7 @@ use super::{KIB, Loads, add_latencies};
 use crate::{
     broker::Broker,
     figure::{Case, Durability, Figures, Unit},
+    machine::Touches,
 };
 
 /// Partitions of the topic.
@@ -92,8 +93,9 @@ fn run_pace(
         options.push("consume=end");
         time *= 2;
     }
-    let (outcome, cost) = broker
-        .metered(|address| loads.run_librdkafka(address, TOPIC, PARTITIONS, KIB, time, &options))?;
+    let (outcome, cost) = broker.metered(Touches::Disk, |address| {
+        loads.run_librdkafka(address, TOPIC, PARTITIONS, KIB, time, &options)
+    })?;
     let case = pace.acknowledged().with(durability);
     add_latencies(&case, outcome.acknowledged_ms, figures);
     let cores = cost.broker_cpu.as_secs_f64() / cost.elapsed.as_secs_f64();

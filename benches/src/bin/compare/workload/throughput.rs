@@ -1,15 +1,28 @@
 //! B: as fast as possible; and what the machine allows at most.
 
-use std::{path::Path, time::Duration};
+use std::{
+    fs::File,
+    io::{BufWriter, Write as _},
+    path::Path,
+    time::Duration,
+};
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
+use bytes::BytesMut;
 use millstream_benches::{floor::Floor, loopback};
+use millstream_proto::{
+    Offset,
+    record::{BatchHeader, patch},
+};
 
-use super::{KIB, Loads, add_cost, add_rate};
+use super::{GIB, KIB, Loads, add_cost, add_rate};
 use crate::{
+    bare::Server,
     broker::Broker,
     figure::{Case, Durability, Figures, Unit},
-    perf_tools, sink,
+    frames,
+    machine::{self, Touches},
+    perf_tools,
 };
 
 const VALUE_BYTES: [usize; 2] = [KIB, 100];
@@ -55,6 +68,14 @@ pub const DISK: &str = "1 MiB pwrite and fdatasync, one file";
 pub const LOOPBACK: &str = "loopback TCP, one connection";
 /// The case of the generator of frames against a server that only says yes.
 pub const SINK: &str = "pre-encoded frames, against a sink";
+
+/// The case of the same against one that appends them to files.
+pub const BARE_PRODUCE: &str = "pre-encoded frames, against a bare loop of recv and pwrite";
+/// The case of reading from one that has the answers in a file.
+pub const BARE_FETCH: &str = "pre-encoded frames, against a bare loop of sendfile";
+/// Answers in that file, and what each has at most.
+const SHELF_ANSWERS: usize = 512;
+const SHELF_ANSWER_BYTES: usize = 1 << 20;
 
 /// Every load with this broker.
 pub fn run(broker: &mut Broker, loads: &Loads, figures: &mut Figures) -> Result<()> {
@@ -125,7 +146,7 @@ impl Of<'_> {
         durability: Durability,
         options: &[&str],
     ) -> Result<()> {
-        let (outcome, cost) = self.run_librdkafka(options)?;
+        let (outcome, cost) = self.run_librdkafka(Touches::Disk, options)?;
         let case = self.case(kind).with(durability);
         let seconds = match kind {
             Kind::LibrdkafkaBoth => outcome.produce_s.max(outcome.consume_s),
@@ -139,7 +160,7 @@ impl Of<'_> {
     }
 
     fn librdkafka_consume(&mut self) -> Result<()> {
-        let (outcome, cost) = self.run_librdkafka(&["consume=start"])?;
+        let (outcome, cost) = self.run_librdkafka(Touches::Memory, &["consume=start"])?;
         let case = self.case(Kind::LibrdkafkaConsume);
         let rate = outcome.consumed as f64 / outcome.consume_s;
         add_rate(&case, rate, self.value_bytes, self.figures);
@@ -150,10 +171,11 @@ impl Of<'_> {
 
     fn run_librdkafka(
         &self,
+        touches: Touches,
         options: &[&str],
     ) -> Result<(crate::librdkafka::Outcome, crate::broker::Cost)> {
         let time = self.loads.scale.fast;
-        self.broker.metered(|address| {
+        self.broker.metered(touches, |address| {
             self.loads.run_librdkafka(
                 address,
                 TOPIC,
@@ -169,11 +191,15 @@ impl Of<'_> {
         self.on_topic(durability, |of| {
             let time = of.loads.scale.fast;
             let frames = of.loads.frames(TOPIC, of.partitions, of.value_bytes, time);
-            let produced = of.broker.metered(|address| frames.produce(address))?;
+            let produced = of
+                .broker
+                .metered(Touches::Disk, |address| frames.produce(address))?;
             let case = of.case(Kind::FramesProduce).with(durability);
             of.add_frames(&case, &produced);
             if durability == Durability::Memory {
-                let fetched = of.broker.metered(|address| frames.fetch(address))?;
+                let fetched = of
+                    .broker
+                    .metered(Touches::Memory, |address| frames.fetch(address))?;
                 of.add_frames(&of.case(Kind::FramesFetch), &fetched);
             }
             Ok(())
@@ -183,7 +209,7 @@ impl Of<'_> {
     fn add_frames(
         &mut self,
         case: &Case,
-        (outcome, cost): &(crate::frames::Outcome, crate::broker::Cost),
+        (outcome, cost): &(frames::Outcome, crate::broker::Cost),
     ) {
         let rate = outcome.records as f64 / outcome.elapsed.as_secs_f64();
         add_rate(case, rate, self.value_bytes, self.figures);
@@ -195,7 +221,7 @@ impl Of<'_> {
         let bytes = (records * self.value_bytes as u64) as f64;
         self.on_topic(durability, |of| {
             let jars = &of.loads.jars;
-            let (rate, cost) = of.broker.metered(|address| {
+            let (rate, cost) = of.broker.metered(Touches::Disk, |address| {
                 perf_tools::produce(jars, address, TOPIC, records, of.value_bytes)
             })?;
             let case = of.case(Kind::ToolProduce).with(durability);
@@ -204,9 +230,9 @@ impl Of<'_> {
             if durability == Durability::Flushed {
                 return Ok(());
             }
-            let (rate, cost) = of
-                .broker
-                .metered(|address| perf_tools::consume(jars, address, TOPIC, records))?;
+            let (rate, cost) = of.broker.metered(Touches::Memory, |address| {
+                perf_tools::consume(jars, address, TOPIC, records)
+            })?;
             let case = of.case(Kind::ToolConsume);
             add_rate(&case, rate, of.value_bytes, of.figures);
             add_cost(&case, cost, bytes, of.figures);
@@ -229,10 +255,52 @@ pub fn ceilings(dir: &Path, loads: &Loads, figures: &mut Figures) -> Result<()> 
     figures.add(&Case::new(DISK), Unit::MbPerS, disk);
     let loopback = loopback::mb_per_s(256 << 10, time)?;
     figures.add(&Case::new(LOOPBACK), Unit::MbPerS, loopback);
-    let mut frames = loads.frames("sink", 1, KIB, time);
-    frames.bytes_max = u64::MAX;
-    let outcome = frames.produce(&sink::start("sink")?)?;
-    let rate = outcome.value_bytes as f64 / outcome.elapsed.as_secs_f64() / 1e6;
-    figures.add(&Case::new(SINK), Unit::MbPerS, rate);
-    Ok(())
+    bare_servers(dir, loads, figures)
+}
+
+/// The generator of frames against servers that do nothing of their own.
+fn bare_servers(dir: &Path, loads: &Loads, figures: &mut Figures) -> Result<()> {
+    let frames = loads.frames("bare", 1, KIB, loads.scale.fast);
+    let answer = frames::produce_answer(&frames.topic)?;
+    let mut add = |case, server: Server, outcome: frames::Outcome| {
+        let (case, bytes) = (Case::new(case), outcome.value_bytes as f64);
+        let rate = bytes / outcome.elapsed.as_secs_f64() / 1e6;
+        figures.add(&case, Unit::MbPerS, rate);
+        let per_gib = server.cpu()?.as_secs_f64() / (bytes / GIB);
+        figures.add(&case, Unit::BrokerCpuPerGib, per_gib);
+        anyhow::Ok(())
+    };
+
+    let server = Server::sink(frames.connections, answer.clone())?;
+    let outcome = frames.produce(&server.address)?;
+    add(SINK, server, outcome)?;
+
+    machine::settle(Touches::Disk)?;
+    let server = Server::log(frames.connections, answer, dir)?;
+    let outcome = frames.produce(&server.address)?;
+    add(BARE_PRODUCE, server, outcome)?;
+
+    let (file, batch) = (dir.join("shelf"), frames.batch()?);
+    let answer_bytes = SHELF_ANSWER_BYTES / batch.len() * batch.len();
+    write_shelf(&file, &batch, answer_bytes)?;
+    machine::settle(Touches::Memory)?;
+    let server = Server::shelf(frames.connections, &frames.topic, &file, answer_bytes)?;
+    let outcome = frames.fetch(&server.address)?;
+    add(BARE_FETCH, server, outcome)
+}
+
+/// A file of one batch again and again, its offsets going on.
+fn write_shelf(path: &Path, batch: &[u8], answer_bytes: usize) -> Result<()> {
+    let mut batch = BytesMut::from(batch);
+    let last_offset_delta = BatchHeader::decode(&batch)?.last_offset_delta();
+    let (mut base_offset, mut left) = (Offset::ZERO, SHELF_ANSWERS * answer_bytes);
+    let mut file = BufWriter::new(File::create(path)?);
+    while left > 0 {
+        patch::base_offset(&mut batch, base_offset)?;
+        file.write_all(&batch)?;
+        let next = base_offset.checked_add(last_offset_delta + 1);
+        base_offset = next.context("more records than there are offsets")?;
+        left -= batch.len();
+    }
+    Ok(file.flush()?)
 }

@@ -7,6 +7,7 @@ use super::{KIB, Loads};
 use crate::{
     broker::Broker,
     figure::{Case, Durability, Figures, Unit},
+    machine::Touches,
 };
 
 const CONNECTIONS: [usize; 3] = [1, 100, 1_000];
@@ -28,7 +29,8 @@ pub fn run(broker: &mut Broker, loads: &Loads, figures: &mut Figures) -> Result<
             frames.batch_records = 1;
             frames.connections = connections;
             frames.depth = 1;
-            let (outcome, cost) = broker.metered(|address| frames.produce(address))?;
+            let (outcome, cost) =
+                broker.metered(Touches::Disk, |address| frames.produce(address))?;
             let case = case(connections).with(durability);
             let rate = outcome.records as f64 / outcome.elapsed.as_secs_f64();
             figures.add(&case, Unit::RecordsPerS, rate);

@@ -173,3 +173,89 @@ fn bytes_are_checked_once() {
     segment.note_checked(size_bytes + 5..size_bytes + 15);
     assert!(segment.is_checked(&(size_bytes + 5..size_bytes + 20)));
 }
+
+/// From each offset with each bound: what is read at once is what is read with patience.
+fn assert_resident_as_read(log: &PartitionLog, end: i64) {
+    let batch_bytes = VALUE_BYTES + 100;
+    let mut at_once = 0;
+    for start in 0..end {
+        for batches in [0, 1, 3, 20] {
+            let request = ReadRequest {
+                offset: offset(start),
+                max_bytes: batches * batch_bytes,
+                end_exclusive: offset(end),
+            };
+            let patient = log.read(&request).unwrap().check().unwrap();
+            let Some(resident) = log.read_resident(&request) else {
+                continue;
+            };
+            at_once += 1;
+            assert_eq!(resident.next_offset, patient.next_offset, "{request:?}");
+            assert_eq!(resident.positions, patient.positions);
+            assert_eq!(resident.size_bytes, patient.size_bytes, "{request:?}");
+            assert_eq!(bytes_of(resident).0, bytes_of(patient).0, "{request:?}");
+        }
+    }
+    assert!(at_once > end, "it is read at once {at_once} times");
+}
+
+#[test]
+fn what_is_in_the_page_cache_is_read_at_once() {
+    let dir = tempfile::tempdir().unwrap();
+    let log = sealed_log(dir.path());
+    let value = "v".repeat(VALUE_BYTES);
+    // The first reads open what is needed.
+    read(&log).check().unwrap();
+    for count in [1, 5] {
+        for _ in 0..count {
+            append(&log, &[&value]);
+        }
+        forget_tail(&log);
+        let end = log.positions().log_end.get();
+        let last = ReadRequest {
+            offset: offset(end - 1),
+            max_bytes: 1,
+            end_exclusive: offset(end),
+        };
+        log.read(&last).unwrap().check().unwrap();
+        assert_resident_as_read(&log, end);
+    }
+}
+
+#[test]
+fn what_was_not_checked_or_is_not_open_is_not_read_at_once() {
+    let dir = tempfile::tempdir().unwrap();
+    let log = sealed_log(dir.path());
+    let request = |start| ReadRequest {
+        offset: offset(start),
+        max_bytes: 3 * VALUE_BYTES,
+        end_exclusive: offset(BATCHES),
+    };
+    log.close().unwrap();
+    let log = reopen(&open(dir.path()), config());
+    assert!(log.read_resident(&request(0)).is_none(), "nothing is open");
+    drop(read(&log));
+    assert!(log.read_resident(&request(0)).is_none(), "not checked");
+    read(&log).check().unwrap();
+    assert!(log.read_resident(&request(0)).is_some());
+    let last_of_segment = log.read_resident(&request(BATCHES - 1));
+    assert!(last_of_segment.is_none(), "more is in the next segment");
+    assert!(log.read_resident(&request(BATCHES + 5)).is_none());
+}
+
+#[test]
+fn a_file_that_shrank_is_not_read_at_once() {
+    let dir = tempfile::tempdir().unwrap();
+    let log = sealed_log(dir.path());
+    read(&log).check().unwrap();
+    let path = log.path().join("00000000000000000000.log");
+    let file = File::options().write(true).open(path).unwrap();
+    file.set_len(0).unwrap();
+    let request = ReadRequest {
+        offset: offset(0),
+        max_bytes: 3 * VALUE_BYTES,
+        end_exclusive: offset(BATCHES),
+    };
+    assert!(log.read_resident(&request).is_none());
+    log.read(&request).unwrap_err();
+}

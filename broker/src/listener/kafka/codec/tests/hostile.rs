@@ -147,9 +147,8 @@ fn refuse_hostile_headers() {
             let mut frame = [api.layout.api_key.to_be_bytes(), version.to_be_bytes()].concat();
             frame.extend(7_i32.to_be_bytes());
             frame.extend(rest);
-            let mut frame = Bytes::from(frame);
             let what = || format!("header of {} {version}: {rest:?}", api.layout.name);
-            refuse(what, || RequestHeader::parse(&mut frame));
+            refuse(what, || RequestHeader::parse(&frame));
         };
         for length in [-0x8000, -2, 0x7fff_i16] {
             header(&length.to_be_bytes());
