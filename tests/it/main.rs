@@ -22,6 +22,7 @@ mod interop;
 mod io_errors;
 mod kafka_config_defaults;
 mod kafka_configs;
+mod kafka_fetch;
 mod kafka_files;
 mod kafka_hostile;
 mod kafka_tools;

@@ -74,6 +74,18 @@ impl<S> Fetched<S> {
     pub const fn is_empty(&self) -> bool {
         self.batches.is_empty()
     }
+
+    /// Adds what was read behind it.
+    pub fn extend(&mut self, more: Self) {
+        self.batches.extend(more.batches);
+        self.size_bytes += more.size_bytes;
+        self.offsets = more.offsets;
+        for aborted in more.aborted {
+            if !self.aborted.contains(&aborted) {
+                self.aborted.push(aborted);
+            }
+        }
+    }
 }
 
 impl From<Fetched> for Fetched<CheckedSlice> {
@@ -190,7 +202,8 @@ impl PartitionReader {
     }
 
     /// As [`PartitionReader::read_from_memory`], but batches may also be in a file whose pages are in memory,
-    /// for a socket that takes them from there.
+    /// for a socket that takes them from there; and nothing is counted before
+    /// [`PartitionReader::count_fetched`].
     ///
     /// # Errors
     /// As [`PartitionReader::read_from_memory`].
@@ -198,21 +211,21 @@ impl PartitionReader {
         &mut self,
         max_bytes: usize,
     ) -> Result<Option<Fetched<CheckedSlice>>, FetchRefusal> {
-        if let Some(fetched) = self.read_from_memory(max_bytes)? {
-            return Ok(Some(fetched.into()));
-        }
-        let read = self.try_resident(max_bytes);
-        let Some((fetched, next)) = read.map_err(|error| self.refusal(&error))? else {
-            return Ok(None);
-        };
-        self.move_on(&fetched, next);
-        Ok(Some(fetched))
+        let read = self.try_at_once(max_bytes);
+        let read = read.map_err(|error| self.refusal(&error))?;
+        Ok(read.map(|(fetched, next)| {
+            self.position = next;
+            fetched
+        }))
     }
 
-    fn try_resident(
+    fn try_at_once(
         &self,
         max_bytes: usize,
     ) -> Result<Option<(Fetched<CheckedSlice>, Offset)>, PartitionError> {
+        if let Some((fetched, next)) = self.try_memory(max_bytes)? {
+            return Ok(Some((fetched.into(), next)));
+        }
         let request = self.request(max_bytes)?;
         let Some(read) = self.replica.log()?.read_resident(&request) else {
             return Ok(None);
@@ -240,11 +253,13 @@ impl PartitionReader {
     /// # Cancel safety
     /// Safe: the position moves with the answer only.
     pub async fn read_from_disk(&mut self, max_bytes: usize) -> Result<Fetched, FetchRefusal> {
-        self.read_with(max_bytes, ReadBatches::load).await
+        let (fetched, next) = self.read_with(max_bytes, ReadBatches::load).await?;
+        self.move_on(&fetched, next);
+        Ok(fetched)
     }
 
     /// As [`PartitionReader::read_from_disk`], but batches may stay in their files, for a socket that takes
-    /// them from there.
+    /// them from there; and nothing is counted before [`PartitionReader::count_fetched`].
     ///
     /// # Errors
     /// As [`PartitionReader::read_from_disk`].
@@ -255,14 +270,29 @@ impl PartitionReader {
         &mut self,
         max_bytes: usize,
     ) -> Result<Fetched<CheckedSlice>, FetchRefusal> {
-        self.read_with(max_bytes, ReadBatches::check).await
+        let (fetched, next) = self.read_with(max_bytes, ReadBatches::check).await?;
+        self.position = next;
+        Ok(fetched)
     }
 
+    /// Goes back to an offset at which it was: what was read from there on was not wanted.
+    pub fn go_back(&mut self, position: Offset) {
+        self.position = position;
+    }
+
+    /// Counts what a client gets of what was read from an offset on.
+    pub fn count_fetched(&self, start: Offset, bytes: usize) {
+        let records = span(start, self.position);
+        self.replica.traffic().fetched(records, bytes);
+        self.traffic.fetched(records, bytes);
+    }
+
+    /// Reads, and says where to go on.
     async fn read_with<S: Send + 'static>(
-        &mut self,
+        &self,
         max_bytes: usize,
         check: fn(ReadBatches) -> Result<CheckedBatches<S>, ReadError>,
-    ) -> Result<Fetched<S>, FetchRefusal> {
+    ) -> Result<(Fetched<S>, Offset), FetchRefusal> {
         let held = self.in_flight.hold(max_bytes).await;
         let request = self.request(max_bytes);
         let request = request.map_err(|error| self.refusal(&error))?;
@@ -278,16 +308,12 @@ impl PartitionReader {
             Ok(fetched(&replica, read, aborted))
         });
         let read = read.await.unwrap_or(Err(PartitionError::Closed));
-        let (fetched, next) = read.map_err(|error| self.refusal(&error))?;
-        self.move_on(&fetched, next);
-        Ok(fetched)
+        read.map_err(|error| self.refusal(&error))
     }
 
     fn move_on<S>(&mut self, fetched: &Fetched<S>, next: Offset) {
-        let (records, bytes) = (span(self.position, next), fetched.size_bytes);
-        self.replica.traffic().fetched(records, bytes);
-        self.traffic.fetched(records, bytes);
-        self.position = next;
+        let start = std::mem::replace(&mut self.position, next);
+        self.count_fetched(start, fetched.size_bytes);
     }
 
     fn request(&self, max_bytes: usize) -> Result<ReadRequest, PartitionError> {

@@ -1,7 +1,7 @@
 //! Fetch: whole batches of many partitions, after waiting for enough of them.
 //!
-//! Partitions are read once, in the order asked for. Where that is too little, those without data park,
-//! and only one that moves is read again.
+//! Partitions are read once, in the order asked for. Where that is too little, all of which more may be sent
+//! park, and only one that moves is read on.
 
 mod response;
 mod session;
@@ -9,7 +9,7 @@ mod session;
 use std::{sync::Arc, time::Duration};
 
 use kafka_protocol::messages::{FetchRequest, TopicName, fetch_request::FetchPartition};
-use millstream_proto::{ErrorCode, PartitionIndex, TopicId};
+use millstream_proto::{ErrorCode, LeaderEpoch, Offset, PartitionIndex, TopicId};
 use tokio::time::Instant;
 use uuid::Uuid;
 
@@ -52,6 +52,8 @@ struct Asked {
     partition: i32,
     offset: i64,
     leader_epoch: i32,
+    /// Of the record before the offset, as far as the client says it.
+    last_fetched_epoch: i32,
     bytes_max: usize,
 }
 
@@ -61,6 +63,7 @@ impl From<&FetchPartition> for Asked {
             partition: partition.partition,
             offset: partition.fetch_offset,
             leader_epoch: partition.current_leader_epoch,
+            last_fetched_epoch: partition.last_fetched_epoch,
             bytes_max: usize::try_from(partition.partition_max_bytes).unwrap_or(0),
         }
     }
@@ -72,13 +75,47 @@ struct Slot {
     topic: Topic,
     asked: Asked,
     reader: Option<PartitionReader>,
-    /// What was read last.
+    /// What was read so far.
     read: Result<Fetched<CheckedSlice>, FetchRefusal>,
+    /// The next batch is more than may be sent.
+    is_full: bool,
+    /// The leader epoch that the client's log and this one have in common last, and where it ends here:
+    /// what the client has beyond is to go before it reads on.
+    diverging: Option<(LeaderEpoch, Offset)>,
 }
 
 impl Slot {
-    fn has_data(&self) -> bool {
-        self.read.as_ref().is_ok_and(|read| !read.is_empty())
+    /// Bytes that were read.
+    fn bytes(&self) -> usize {
+        self.read.as_ref().map_or(0, |read| read.size_bytes)
+    }
+
+    /// How much may be read on: at first a batch at least, whatever its size.
+    fn room(&self, bytes_left: usize) -> Option<usize> {
+        let bytes = self.bytes();
+        let room = self.asked.bytes_max.saturating_sub(bytes).min(bytes_left);
+        let has_room = bytes_left > 0 && (bytes == 0 || (room > 0 && !self.is_full));
+        has_room.then_some(room)
+    }
+
+    /// Takes what was read, unless it is a batch too much; returns how many bytes it took.
+    fn take(&mut self, more: Result<Fetched<CheckedSlice>, FetchRefusal>, room: usize) -> usize {
+        match (&mut self.read, more) {
+            (Ok(read), Ok(more)) if read.is_empty() || more.size_bytes <= room => {
+                let bytes = more.size_bytes;
+                read.extend(more);
+                bytes
+            }
+            // A refusal is for the next request where there is something to send.
+            (Ok(read), _) if !read.is_empty() => {
+                self.is_full = true;
+                0
+            }
+            (read, more) => {
+                *read = more;
+                self.bytes()
+            }
+        }
     }
 }
 
@@ -173,15 +210,19 @@ async fn fetch(client: &Client, request: &FetchRequest, asked: Vec<(Topic, Asked
         slots: slots.collect(),
         bytes_left: positive(request.max_bytes).min(limits.fetch_response_bytes_max.as_usize()),
         bytes: 0,
+        held_back: 0,
         has_refusal: false,
     };
     for slot in 0..fetch.slots.len() {
         fetch.read(slot).await;
     }
     let wait = Duration::from_millis(u64::try_from(request.max_wait_ms).unwrap_or(0));
-    let until = Instant::now() + wait;
+    // Nobody looks whether the client is there still: no longer than a connection may be silent.
+    let idle_max = client.services().config().network.kafka_idle_timeout;
+    let until = Instant::now() + wait.min(idle_max);
     // Whoever does not get there in time gets what there is.
     let _ = tokio::time::timeout_at(until, fetch.wait_for(positive(request.min_bytes))).await;
+    fetch.count();
     fetch.slots
 }
 
@@ -199,24 +240,52 @@ fn open(client: &Client, topic: Topic, asked: Asked, isolation: Isolation) -> Sl
             isolation,
         })
     });
-    let start = start.map_err(|error: ServiceError| FetchRefusal {
+    let refusal = |error: ServiceError| FetchRefusal {
         error,
         offsets: None,
+    };
+    let opened = start.map_err(refusal).and_then(|start| {
+        let reader = client.services().open_reader(&client.context(), &start)?;
+        let diverging = diverging(client, &start, asked.last_fetched_epoch);
+        Ok((reader, diverging.map_err(refusal)?))
     });
-    let opened = start.and_then(|start| client.services().open_reader(&client.context(), &start));
-    let (reader, read) = match opened {
-        Ok(reader) => {
+    let (reader, read, diverging) = match opened {
+        Ok((reader, diverging)) => {
             let read = reader.offsets().map(Fetched::nothing);
-            (Some(reader), read)
+            (diverging.is_none().then_some(reader), read, diverging)
         }
-        Err(refusal) => (None, Err(refusal)),
+        Err(refusal) => (None, Err(refusal), None),
     };
     Slot {
         topic,
         asked,
         reader,
         read,
+        is_full: false,
+        diverging,
     }
+}
+
+/// Where the log of a client whose last record is of this leader epoch stops being this one; `None` where it
+/// does not, or the client does not say.
+fn diverging(
+    client: &Client,
+    start: &FetchStart,
+    last_fetched_epoch: i32,
+) -> Result<Option<(LeaderEpoch, Offset)>, ServiceError> {
+    let Some(last) = wire::leader_epoch(last_fetched_epoch) else {
+        return Ok(None);
+    };
+    let services = client.services();
+    let end = services.leader_epoch_end(start.topic_id, start.partition, last)?;
+    let Some((epoch, end)) = end else {
+        return Err(ServiceError::new(
+            ErrorCode::OffsetOutOfRange,
+            format!("the log knows no leader epoch up to {last}"),
+            "look earliest and latest up (ListOffsets), and fetch from there",
+        ));
+    };
+    Ok((epoch < last || end < start.offset).then_some((epoch, end)))
 }
 
 /// A request while it is read.
@@ -224,39 +293,58 @@ struct Fetch {
     slots: Vec<Slot>,
     bytes_left: usize,
     bytes: usize,
+    /// Bytes that partitions might send still, had their next batches room: they count as if they were there,
+    /// for waiting does not change it.
+    held_back: usize,
     /// A partition is refused, which the client shall hear at once.
     has_refusal: bool,
 }
 
 impl Fetch {
     fn is_enough(&self, bytes_min: usize) -> bool {
-        self.bytes >= bytes_min || self.bytes_left == 0 || self.has_refusal
+        self.bytes + self.held_back >= bytes_min || self.bytes_left == 0 || self.has_refusal
     }
 
-    /// Reads a partition that has nothing yet.
+    /// Reads a partition on, if more of it may be sent.
     async fn read(&mut self, slot: usize) {
         let bytes_left = self.bytes_left;
-        let Some(slot) = self.slots.get_mut(slot).filter(|slot| !slot.has_data()) else {
+        let Some(slot) = self.slots.get_mut(slot) else {
             return;
         };
+        let room = slot.room(bytes_left);
         let Some(reader) = &mut slot.reader else {
             self.has_refusal = true;
             return;
         };
-        if bytes_left == 0 {
+        let Some(room) = room else {
             return;
-        }
-        let bytes_max = slot.asked.bytes_max.min(bytes_left);
-        let read = match reader.read_at_once(bytes_max) {
+        };
+        let start = reader.position();
+        let read = match reader.read_at_once(room) {
             Ok(Some(fetched)) => Ok(fetched),
-            Ok(None) => reader.read_in_files(bytes_max).await,
+            Ok(None) => reader.read_in_files(room).await,
             Err(refusal) => Err(refusal),
         };
-        let bytes = read.as_ref().map_or(0, |read| read.size_bytes);
-        self.has_refusal |= read.is_err();
+        let bytes = slot.take(read, room);
+        if slot.is_full {
+            self.held_back += slot.asked.bytes_max.saturating_sub(slot.bytes());
+            if let Some(reader) = &mut slot.reader {
+                reader.go_back(start);
+            }
+        }
+        self.has_refusal |= slot.read.is_err();
         self.bytes += bytes;
         self.bytes_left = bytes_left.saturating_sub(bytes);
-        slot.read = read;
+    }
+
+    /// Counts what the client gets.
+    fn count(&self) {
+        for slot in &self.slots {
+            let start = checked_offset(slot.asked.offset);
+            if let (Some(reader), Ok(start), Ok(read)) = (&slot.reader, start, &slot.read) {
+                reader.count_fetched(start, read.size_bytes);
+            }
+        }
     }
 
     /// Reads what comes, until it is enough.
@@ -285,16 +373,24 @@ impl Fetch {
         }
     }
 
-    /// Parks a partition that has nothing; false where it can be read at once.
+    /// Parks a partition of which more may be sent; false where it can be read at once.
     fn park(&mut self, index: usize, wakeups: &Arc<Wakeups>) -> bool {
-        let Some(slot) = self.slots.get_mut(index).filter(|slot| !slot.has_data()) else {
+        let bytes_left = self.bytes_left;
+        let Some(slot) = self.slots.get_mut(index) else {
             return true;
         };
+        if slot.room(bytes_left).is_none() {
+            return true;
+        }
         let Some(reader) = &mut slot.reader else {
             return true;
         };
         match reader.park(wakeups, u64::try_from(index).unwrap_or(u64::MAX)) {
             Ok(parked) => parked,
+            Err(_) if slot.bytes() > 0 => {
+                slot.is_full = true;
+                true
+            }
             Err(refusal) => {
                 self.has_refusal = true;
                 slot.read = Err(refusal);

@@ -2,7 +2,7 @@
 
 use bytes::{BufMut as _, Bytes, BytesMut};
 use kafka_protocol::messages::ApiKey;
-use millstream_proto::{ErrorCode, Offset};
+use millstream_proto::{ErrorCode, LeaderEpoch, Offset};
 
 use super::{
     super::{
@@ -125,7 +125,19 @@ impl Response {
             self.end_text();
             self.push(slice.into());
         }
-        self.text.put_no_tags(self.is_flexible);
+        match slot.diverging {
+            Some((epoch, end)) if self.is_flexible => self.diverging(epoch, end),
+            _ => self.text.put_no_tags(self.is_flexible),
+        }
+    }
+
+    /// The one tagged field that a partition may have: a leader epoch and an offset, without fields of its own.
+    fn diverging(&mut self, epoch: LeaderEpoch, end: Offset) {
+        let (fields, tag, size_bytes) = (1, 0, 4 + 8 + 1);
+        self.text.put_slice(&[fields, tag, size_bytes]);
+        self.text.put_i32(epoch.0);
+        self.text.put_i64(end.get());
+        self.text.put_no_tags(true);
     }
 
     /// Makes a chunk of what was written since the last one.
