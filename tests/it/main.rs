@@ -25,6 +25,7 @@ mod kafka_configs;
 mod kafka_fetch;
 mod kafka_files;
 mod kafka_hostile;
+mod kafka_listeners;
 mod kafka_tools;
 mod kafka_topics;
 mod kill_loop;

@@ -74,6 +74,7 @@ pub(super) fn check(loaded: &Loaded) -> Vec<Refusal> {
     not_zero(loaded, &mut problems);
     ranges(&loaded.config, &mut problems);
     addresses(&loaded.config, &mut problems);
+    further_listeners(&loaded.config, &mut problems);
     groups(&loaded.config, &mut problems);
     problems
 }
@@ -168,16 +169,23 @@ fn groups(config: &Config, problems: &mut Vec<Refusal>) {
 
 fn addresses(config: &Config, problems: &mut Vec<Refusal>) {
     let listeners = &config.listeners;
-    let named = [
+    let mut named = vec![
         ("native_address", &listeners.native_address),
         ("kafka_address", &listeners.kafka_address),
         ("http_address", &listeners.http_address),
     ];
+    let more = listeners.kafka_more.iter();
+    named.extend(more.map(|more| ("kafka_more", &more.address)));
     for (index, (one, address)) in named.iter().enumerate() {
         for (other, _) in named.iter().skip(index + 1).filter(|(_, a)| a == address) {
             if address.port != 0 {
+                let what = if one == other {
+                    format!("listeners.{one} listens on {address} twice")
+                } else {
+                    format!("listeners.{one} and listeners.{other} are both {address}")
+                };
                 problems.push(Refusal::new(
-                    format!("listeners.{one} and listeners.{other} are both {address}"),
+                    what,
                     "give them different ports, by default 9192, 9092 and 9292",
                 ));
             }
@@ -199,6 +207,24 @@ fn addresses(config: &Config, problems: &mut Vec<Refusal>) {
             problems.push(Refusal::new(
                 format!("listeners.{name}_address is {address}, which clients cannot connect to"),
                 format!("set listeners.{name}_advertised to the name and port that clients use"),
+            ));
+        }
+    }
+}
+
+fn further_listeners(config: &Config, problems: &mut Vec<Refusal>) {
+    for more in &config.listeners.kafka_more {
+        if more.address.port == 0 {
+            problems.push(Refusal::new(
+                format!("listeners.kafka_more has {more}, which listens on port 0"),
+                "write BIND=ADVERTISED with the port that the advertised address leads to",
+            ));
+        }
+        let told = &more.advertised;
+        if told.port == 0 || is_unspecified(told) {
+            problems.push(Refusal::new(
+                format!("listeners.kafka_more advertises {told}, which clients cannot connect to"),
+                "write BIND=ADVERTISED with the name and port that clients use",
             ));
         }
     }

@@ -14,7 +14,7 @@ use std::{path::PathBuf, time::Duration};
 
 use millstream_engine::group::{AssignorName, MigrationPolicy};
 use topic::TopicConfig;
-use value::{ByteSize, HostPort, LogFormat, LogLevel, Value};
+use value::{AdvertisedListener, ByteSize, HostPort, LogFormat, LogLevel, Value};
 
 /// One key of the table.
 #[derive(Debug, Clone, Copy)]
@@ -124,6 +124,11 @@ sections! {
         kafka_address: HostPort = HostPort::new("127.0.0.1", 9092);
         /// Where Kafka clients reach it, when that is not kafka_address.
         kafka_advertised: Option<HostPort> = None;
+        /// Further Kafka listeners, each as BIND=ADVERTISED, with commas between: clients are told the advertised
+        /// address of the listener that they came through, so that those of several networks reach this broker. For
+        /// instance "0.0.0.0:9093=broker.internal:9093" for clients inside of a container network, where
+        /// kafka_advertised is what those outside of it connect to.
+        kafka_more: Vec<AdvertisedListener> = Vec::new();
         /// Where the first page, /live, /ready and /metrics are served over HTTP.
         http_address: HostPort = HostPort::new("127.0.0.1", 9292);
     }
@@ -138,7 +143,7 @@ sections! {
 
     /// Bounds on what clients and topics may take. Each has a metric.
     limits "limits" Limits {
-        /// Connections to the native API and the Kafka listener at once.
+        /// Connections to the native API and all Kafka listeners at once.
         connections_max: u32 = 10_000;
         /// Of these, connections from one address.
         connections_per_address_max: u32 = 5_000;

@@ -274,6 +274,50 @@ impl Value for Option<HostPort> {
     }
 }
 
+/// `BIND=ADVERTISED`: where a listener listens, and where clients reach it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AdvertisedListener {
+    /// Where it listens.
+    pub address: HostPort,
+    /// What clients that came in through it are told.
+    pub advertised: HostPort,
+}
+
+impl AdvertisedListener {
+    fn parse(text: &str) -> Option<Self> {
+        let (address, advertised) = text.split_once('=')?;
+        Some(Self {
+            address: HostPort::parse(address)?,
+            advertised: HostPort::parse(advertised)?,
+        })
+    }
+}
+
+impl fmt::Display for AdvertisedListener {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}={}", self.address, self.advertised)
+    }
+}
+
+/// Any number of listeners, with commas between.
+impl Value for Vec<AdvertisedListener> {
+    const EXPECTED: &'static str =
+        "listeners like \"0.0.0.0:9093=broker.internal:9093\" with commas between, or \"\"";
+
+    fn from_text(text: &str) -> Option<Self> {
+        if text.is_empty() {
+            return Some(Self::new());
+        }
+        let listeners = text.split(',').map(str::trim);
+        listeners.map(AdvertisedListener::parse).collect()
+    }
+
+    fn to_toml(&self) -> String {
+        let listeners: Vec<String> = self.iter().map(ToString::to_string).collect();
+        quoted(&listeners.join(","))
+    }
+}
+
 impl Value for AssignorName {
     const EXPECTED: &'static str = "\"uniform\", \"range\" or \"sticky\"";
 
@@ -397,6 +441,35 @@ mod tests {
             "http://a:1",
         ] {
             assert_eq!(HostPort::from_text(bad), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn listeners_have_an_address_and_an_advertised_one_each() {
+        for good in [
+            "",
+            "0.0.0.0:9093=broker.internal:9093",
+            "[::]:1=broker:2,127.0.0.1:3=[::1]:4",
+        ] {
+            let listeners = Vec::<AdvertisedListener>::from_text(good).expect(good);
+            assert_eq!(listeners.to_toml(), format!("\"{good}\""));
+        }
+        let two = Vec::<AdvertisedListener>::from_text("a:1=b:2, c:3=d:4").expect("two");
+        assert_eq!(two[1].address, HostPort::new("c", 3));
+        assert_eq!(two[1].advertised, HostPort::new("d", 4));
+        for bad in [
+            "0.0.0.0:9093",
+            "0.0.0.0:9093=",
+            "0.0.0.0:9093=broker.internal",
+            "0.0.0.0=broker.internal:9093",
+            "=broker.internal:9093",
+            "0.0.0.0:9093=broker.internal:65536",
+            "a:1=b:2=c:3",
+            "a:1=b:2,",
+            "a:1=b:2 c:3=d:4",
+            "a:1 = b:2",
+        ] {
+            assert_eq!(Vec::<AdvertisedListener>::from_text(bad), None, "{bad}");
         }
     }
 

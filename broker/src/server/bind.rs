@@ -16,17 +16,27 @@ use crate::{
 /// Connections that wait in the kernel to be accepted.
 const BACKLOG: i32 = 1024;
 
+/// The key that has the addresses of several listeners.
+const KAFKA_MORE: &str = "listeners.kafka_more";
+
 /// The bound sockets.
 #[derive(Debug)]
 pub(super) struct Listeners {
     pub(super) native: TcpListener,
-    pub(super) kafka: TcpListener,
+    /// At least one.
+    pub(super) kafka: Vec<KafkaListener>,
     pub(super) http: TcpListener,
     /// Where clients reach the native one.
     pub(super) advertised: HostPort,
-    /// Where Kafka clients reach theirs.
-    pub(super) kafka_advertised: HostPort,
     pub(super) http_address: SocketAddr,
+}
+
+/// A socket that Kafka clients connect to.
+#[derive(Debug)]
+pub(super) struct KafkaListener {
+    pub(super) listener: TcpListener,
+    /// Where they reach it.
+    pub(super) advertised: HostPort,
 }
 
 impl Listeners {
@@ -37,18 +47,40 @@ impl Listeners {
     pub(super) fn bind(config: &Config) -> Result<Self, Refusal> {
         let listeners = &config.listeners;
         let native = bind("listeners.native_address", &listeners.native_address)?;
-        let kafka = bind("listeners.kafka_address", &listeners.kafka_address)?;
+        let kafka = bind_kafka(config)?;
         let http = bind("listeners.http_address", &listeners.http_address)?;
-        let (to_native, to_kafka) = (&listeners.native_advertised, &listeners.kafka_advertised);
+        let to_native = listeners.native_advertised.as_ref();
         Ok(Self {
             http_address: local(&http)?,
-            advertised: advertised(to_native.as_ref(), &listeners.native_address, &native)?,
-            kafka_advertised: advertised(to_kafka.as_ref(), &listeners.kafka_address, &kafka)?,
+            advertised: advertised(to_native, &listeners.native_address, &native)?,
             native,
             kafka,
             http,
         })
     }
+
+    /// Where Kafka clients reach each of their listeners, with commas between.
+    pub(super) fn kafka_advertised(&self) -> String {
+        let told = self.kafka.iter().map(|one| one.advertised.to_string());
+        told.collect::<Vec<_>>().join(",")
+    }
+}
+
+fn bind_kafka(config: &Config) -> Result<Vec<KafkaListener>, Refusal> {
+    let listeners = &config.listeners;
+    let first = bind("listeners.kafka_address", &listeners.kafka_address)?;
+    let to_first = listeners.kafka_advertised.as_ref();
+    let mut bound = vec![KafkaListener {
+        advertised: advertised(to_first, &listeners.kafka_address, &first)?,
+        listener: first,
+    }];
+    for more in &listeners.kafka_more {
+        bound.push(KafkaListener {
+            listener: bind(KAFKA_MORE, &more.address)?,
+            advertised: more.advertised.clone(),
+        });
+    }
+    Ok(bound)
 }
 
 /// What clients are told: what is configured, else where it listens.
@@ -98,9 +130,14 @@ fn refusal(key: &str, address: &HostPort, error: &io::Error) -> Refusal {
     if error.kind() == io::ErrorKind::AddrInUse {
         let owner = port_owner::find(address.port);
         let owner = owner.unwrap_or_else(|| "another process".to_owned());
+        let other = match key {
+            // A flag would set all of them.
+            KAFKA_MORE => format!("in {key}"),
+            _ => format!("with --set {key}=HOST:PORT"),
+        };
         return Refusal::new(
             format!("cannot listen on {address}: the port is in use by {owner}"),
-            format!("stop it, or choose another port with --set {key}=HOST:PORT"),
+            format!("stop it, or choose another port {other}"),
         );
     }
     Refusal::new(

@@ -17,7 +17,7 @@ use tokio::{
 };
 
 use super::{
-    bind::Listeners,
+    bind::{KafkaListener, Listeners},
     figures, notify, partitions,
     signals::Signals,
     storage::{Storage, absolute},
@@ -108,6 +108,7 @@ impl Server {
         let core = Core::new(loaded, logger)?;
         let bind = || Listeners::bind(&core.config);
         let (storage, listeners) = Storage::open(&io, &core.config, bind)?;
+        let kafka_advertised = listeners.kafka_advertised();
         let signals = {
             let _in_runtime = core.control.enter();
             Signals::listen().map_err(|error| no_system(&error))?
@@ -134,7 +135,6 @@ impl Server {
         core.register_figures(&quorum, &partitions, &counts, &traffic, &services);
         let kafka = core.serve_kafka(
             listeners.kafka,
-            &listeners.kafka_advertised,
             Arc::clone(&services),
             Arc::clone(&counts),
             traffic,
@@ -153,7 +153,7 @@ impl Server {
         };
         server.announce(
             &listeners.advertised.to_string(),
-            &listeners.kafka_advertised.to_string(),
+            &kafka_advertised,
             &listeners.http_address.to_string(),
         );
         Ok(server)
@@ -288,19 +288,21 @@ impl Core {
 
     fn serve_kafka(
         &self,
-        listener: std::net::TcpListener,
-        advertised: &HostPort,
+        listeners: Vec<KafkaListener>,
         services: Arc<Services>,
         counts: Arc<ConnectionCounts>,
         traffic: Arc<KafkaTraffic>,
     ) -> Result<JoinHandle<()>, Refusal> {
         let _in_runtime = self.data.enter();
-        let listener = TcpListener::from_std(listener).map_err(|error| no_system(&error))?;
+        let listeners = listeners.into_iter().map(|kafka| {
+            let listener = TcpListener::from_std(kafka.listener);
+            listener.map(|listener| (listener, kafka.advertised))
+        });
+        let listeners: io::Result<Vec<_>> = listeners.collect();
         let server = kafka::serve(
-            listener,
+            listeners.map_err(|error| no_system(&error))?,
             services,
             self.control.handle().clone(),
-            advertised.clone(),
             self.shutdown.clone(),
             counts,
             traffic,
@@ -515,7 +517,7 @@ fn registration(
     config: &Config,
     identity: &Identity,
     image: &MetadataImage,
-    advertised: &crate::config::value::HostPort,
+    advertised: &HostPort,
 ) -> BrokerRegistered {
     let broker_id = BrokerId(config.node.id);
     let last = image.broker(broker_id).map_or(0, |b| b.broker_epoch);

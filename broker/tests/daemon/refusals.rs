@@ -70,6 +70,22 @@ fn a_busy_port_is_refused_with_its_owner_named() {
 }
 
 #[test]
+fn a_busy_port_of_a_further_kafka_listener_is_refused_with_its_address() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = listener.local_addr().expect("bound");
+    let mut command = millstreamd(dir.path());
+    let more = format!("listeners.kafka_more={address}=broker.example:9093");
+    let text = refusal(command.args(["--set", &more]), dir.path());
+    let what = format!("error: cannot listen on {address}: the port is in use by ");
+    assert!(text.starts_with(&what), "{text}");
+    let hint = "hint: stop it, or choose another port in listeners.kafka_more";
+    assert!(text.ends_with(hint), "{text}");
+    let left = std::fs::read_dir(dir.path()).expect("readable").count();
+    assert_eq!(left, 0, "nothing was created");
+}
+
+#[test]
 fn an_address_of_another_machine_is_refused() {
     let dir = tempfile::tempdir().expect("a directory");
     let mut command = millstreamd(dir.path());

@@ -135,3 +135,62 @@ fn values_that_make_no_sense_together_are_refused() {
     ];
     insta::assert_snapshot!(refusal(None, &[], &set));
 }
+
+#[test]
+fn further_kafka_listeners_are_set_by_every_source() {
+    let file = "[listeners]\nkafka_more = \"0.0.0.0:9093=broker.internal:9093\"\n";
+    let environment = [("MILLSTREAM__LISTENERS__KAFKA_MORE", "a:1=b:2,c:3=d:4")];
+    let set = ["listeners.kafka_more=127.0.0.1:9096=c:3"];
+    let listeners = |environment: &[(&str, &str)], set: &[&str]| {
+        let loaded = load_with(Some(file), environment, set).expect("valid");
+        let more = loaded.config.listeners.kafka_more;
+        more.iter().map(ToString::to_string).collect::<Vec<_>>()
+    };
+    assert_eq!(listeners(&[], &[]), ["0.0.0.0:9093=broker.internal:9093"]);
+    assert_eq!(listeners(&environment, &[]), ["a:1=b:2", "c:3=d:4"]);
+    assert_eq!(listeners(&environment, &set), ["127.0.0.1:9096=c:3"]);
+}
+
+#[test]
+fn further_kafka_listeners_that_clients_cannot_reach_are_refused() {
+    let ports = "give them different ports, by default 9192, 9092 and 9292";
+    let told = "write BIND=ADVERTISED with the name and port that clients use";
+    for (more, what, hint) in [
+        (
+            "0.0.0.0:9093",
+            "listeners.kafka_more is \"0.0.0.0:9093\", expected listeners like \
+             \"0.0.0.0:9093=broker.internal:9093\" with commas between, or \"\", \
+             set by flag --set listeners.kafka_more=0.0.0.0:9093",
+            "the default is \"\"",
+        ),
+        (
+            "127.0.0.1:9092=a:1",
+            "listeners.kafka_address and listeners.kafka_more are both 127.0.0.1:9092",
+            ports,
+        ),
+        (
+            "0.0.0.0:9093=a:1,0.0.0.0:9093=b:2",
+            "listeners.kafka_more listens on 0.0.0.0:9093 twice",
+            ports,
+        ),
+        (
+            "0.0.0.0:0=a:1",
+            "listeners.kafka_more has 0.0.0.0:0=a:1, which listens on port 0",
+            "write BIND=ADVERTISED with the port that the advertised address leads to",
+        ),
+        (
+            "0.0.0.0:9093=a:0",
+            "listeners.kafka_more advertises a:0, which clients cannot connect to",
+            told,
+        ),
+        (
+            "0.0.0.0:9093=0.0.0.0:9093",
+            "listeners.kafka_more advertises 0.0.0.0:9093, which clients cannot connect to",
+            told,
+        ),
+    ] {
+        let set = format!("listeners.kafka_more={more}");
+        let refused = refusal(None, &[], &[set.as_str()]);
+        assert_eq!(refused, format!("error: {what}\nhint: {hint}\n"));
+    }
+}

@@ -1,4 +1,4 @@
-//! The Kafka listener: any Kafka client, on the same services as the native API.
+//! The Kafka listeners: any Kafka client, on the same services as the native API.
 //!
 //! ```text
 //!   accept ─► connection ─► frames ─► dispatch ─► produce, fetch     on the data runtime
@@ -34,7 +34,7 @@ mod wire;
 
 use std::sync::Arc;
 
-use futures_util::StreamExt;
+use futures_util::{StreamExt, stream::SelectAll};
 use tokio::{net::TcpListener, runtime, task::JoinSet};
 
 pub use traffic::KafkaTraffic;
@@ -46,57 +46,59 @@ use crate::{
     shutdown::Shutdown,
 };
 
-/// What all connections of the listener share.
+/// What all connections of one listener share.
 #[derive(Debug)]
 struct Gate {
     services: Arc<Services>,
     /// Where everything runs that is neither produce nor fetch.
     control: runtime::Handle,
-    /// Where clients reach this broker.
+    /// Where clients of this listener reach this broker.
     advertised: HostPort,
-    fetch_sessions: fetch::Sessions,
+    /// Those of all listeners.
+    fetch_sessions: Arc<fetch::Sessions>,
     traffic: Arc<KafkaTraffic>,
 }
 
-/// Serves Kafka clients on `listener` until `shutdown` begins and what they asked is answered. Runs on the
-/// data runtime; all but produce and fetch is handed to `control`.
+/// Serves Kafka clients on `listeners`, each with the address that its clients are told, until `shutdown`
+/// begins and what they asked is answered. Runs on the data runtime; all but produce and fetch is handed to
+/// `control`.
 ///
 /// # Cancel safety
 /// Dropping it breaks all connections.
 pub async fn serve(
-    listener: TcpListener,
+    listeners: Vec<(TcpListener, HostPort)>,
     services: Arc<Services>,
     control: runtime::Handle,
-    advertised: HostPort,
     shutdown: Shutdown,
     counts: Arc<ConnectionCounts>,
     traffic: Arc<KafkaTraffic>,
 ) {
-    let incoming = accept::incoming(
-        listener,
-        Protocol::Kafka,
-        Arc::clone(&services),
-        counts,
-        shutdown.clone(),
-    );
     let sessions_max = services.config().limits.fetch_sessions_max;
-    let gate = Arc::new(Gate {
-        fetch_sessions: fetch::Sessions::new(sessions_max),
-        services,
-        control,
-        advertised,
-        traffic,
-    });
+    let fetch_sessions = Arc::new(fetch::Sessions::new(sessions_max));
+    let mut incoming = SelectAll::new();
+    for (listener, advertised) in listeners {
+        let gate = Arc::new(Gate {
+            services: Arc::clone(&services),
+            control: control.clone(),
+            advertised,
+            fetch_sessions: Arc::clone(&fetch_sessions),
+            traffic: Arc::clone(&traffic),
+        });
+        let accepted = accept::incoming(
+            listener,
+            Protocol::Kafka,
+            Arc::clone(&services),
+            Arc::clone(&counts),
+            shutdown.clone(),
+        );
+        let accepted = accepted.map(move |stream| (stream, Arc::clone(&gate)));
+        incoming.push(Box::pin(accepted));
+    }
     let mut connections = JoinSet::new();
-    let mut incoming = std::pin::pin!(incoming);
-    while let Some(Ok(stream)) = incoming.next().await {
+    while let Some((Ok(stream), gate)) = incoming.next().await {
         // Those that have ended are forgotten.
         while connections.try_join_next().is_some() {}
-        connections.spawn(connection::serve(
-            stream,
-            Arc::clone(&gate),
-            shutdown.clone(),
-        ));
+        connections.spawn(connection::serve(stream, gate, shutdown.clone()));
     }
     while connections.join_next().await.is_some() {}
 }
