@@ -2,8 +2,9 @@
 
 use anyhow::{Context as _, Result};
 use kafka_protocol::messages::{
-    BrokerId, CreatePartitionsRequest,
+    BrokerId, CreatePartitionsRequest, CreateTopicsRequest,
     create_partitions_request::{CreatePartitionsAssignment, CreatePartitionsTopic},
+    create_topics_request::{CreatableTopic, CreatableTopicConfig},
 };
 use millstream_tests::{Daemon, Kafka, kafka};
 
@@ -43,5 +44,39 @@ async fn every_added_partition_is_assigned_and_no_other() -> Result<()> {
     }
     let unknown = add(&mut client, "unknown", 2, 2).await?;
     assert_eq!(unknown, "UnknownTopicOrPartition");
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_key_without_a_value_is_refused() -> Result<()> {
+    let daemon = Daemon::start()?;
+    let mut client = Kafka::connect(daemon.kafka()).await?;
+    let config = |name, value: Option<&str>| {
+        CreatableTopicConfig::default()
+            .with_name(kafka::text(name))
+            .with_value(value.map(kafka::text))
+    };
+    let configs = vec![
+        config("segment.bytes", None),
+        config("retention.ms", Some("60000")),
+        config("segment.ms", None),
+    ];
+    let topic = CreatableTopic::default()
+        .with_name(kafka::topic_name("nothing"))
+        .with_num_partitions(1)
+        .with_replication_factor(1)
+        .with_configs(configs);
+    let request = CreateTopicsRequest::default()
+        .with_topics(vec![topic])
+        .with_timeout_ms(30_000);
+    let answer = client.call(7, &request).await?;
+    let refused = answer.topics.first().context("one result a topic")?;
+    assert_eq!(kafka::error_name(refused.error_code), "InvalidConfig");
+    assert_eq!(
+        refused.error_message.as_deref(),
+        Some("Null value not supported for topic configs: segment.bytes,segment.ms")
+    );
+    let created = client.create_topic("nothing", 1, &[]).await?;
+    assert_eq!(created.error_code, 0, "it is not there yet: {created:?}");
     Ok(())
 }

@@ -20,6 +20,7 @@ mod hostile_names;
 mod idle_connections;
 mod interop;
 mod io_errors;
+mod kafka_answers;
 mod kafka_config_defaults;
 mod kafka_configs;
 mod kafka_fetch;

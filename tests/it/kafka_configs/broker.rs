@@ -41,6 +41,7 @@ const WITHIN: Duration = Duration::from_secs(20);
 const METADATA_VERSION: i16 = 4;
 const JOIN_GROUP_VERSION: i16 = 3;
 const CONSUMER_HEARTBEAT_VERSION: i16 = 0;
+const MEMBER_TYPE_VERSION: i16 = 1;
 const OFFSET_COMMIT_VERSION: i16 = 6;
 const OFFSET_FETCH_VERSION: i16 = 5;
 /// Where a value comes from: the broker's configuration.
@@ -275,12 +276,25 @@ pub(super) async fn a_classic_group_has_no_more_members() -> Result<()> {
     Ok(())
 }
 
+/// What the members of the group speak, as ConsumerGroupDescribe numbers it: 0 classic, 1 consumer.
+async fn member_types(kafka: &mut Kafka) -> Result<Vec<i8>> {
+    let request = ConsumerGroupDescribeRequest::default().with_group_ids(vec![group()]);
+    let answer = kafka.call(MEMBER_TYPE_VERSION, &request).await?;
+    let members = answer.groups[0].members.iter();
+    let mut types: Vec<i8> = members.map(|member| member.member_type).collect();
+    types.sort_unstable();
+    Ok(types)
+}
+
 pub(super) async fn a_group_with_members_changes_its_kind_or_not() -> Result<()> {
     for (policy, error) in [("bidirectional", 0), ("disabled", 69)] {
         let (_daemon, mut kafka) = start(&[("groups.migration", policy), NO_DELAY]).await?;
         assert_eq!(join_classic(&mut kafka, SESSION_MS).await?, None);
         let joined = join_consumer(&mut kafka).await?;
         assert_eq!(joined.error_code, error, "{policy}: {joined:?}");
+        if error == 0 {
+            assert_eq!(member_types(&mut kafka).await?, [0, 1]);
+        }
     }
     Ok(())
 }

@@ -7,7 +7,7 @@
 
 use std::sync::Arc;
 
-use millstream_proto::group_record::OffsetCommitValue;
+use millstream_proto::group_record::{GroupRecord, OffsetCommitValue};
 
 use super::{
     Committed, OffsetCommits, OffsetReader, OffsetToCommit, PartitionId, Refusal, Reply, Ticket,
@@ -51,22 +51,28 @@ fn commit(
     let member = is_member.then_some((&commits.member_id, commits.member_epoch));
     let results = commits.offsets.iter().map(|offset| {
         check_offset(turn, member, offset)?;
-        let record = record(turn, offset);
+        let record = record(turn, offset, commits.retention_ms);
         turn.write(record);
         Ok(())
     });
     Ok(results.collect())
 }
 
-fn record(turn: &Turn<'_>, offset: &OffsetToCommit) -> millstream_proto::group_record::GroupRecord {
-    let value = OffsetCommitValue {
+fn record(turn: &Turn<'_>, offset: &OffsetToCommit, retention_ms: Option<i64>) -> GroupRecord {
+    let now_ms = turn.now.timestamp_ms;
+    let mut value = OffsetCommitValue {
         offset: offset.offset,
         leader_epoch: offset.leader_epoch,
         metadata: offset.metadata.clone(),
-        commit_timestamp_ms: turn.now.timestamp_ms,
-        expire_timestamp_ms: None,
+        commit_timestamp_ms: now_ms,
+        expire_timestamp_ms: retention_ms.map(|ms| now_ms.saturating_add(ms.max(0))),
         topic_id: topic_id_of(offset.topic_id, &offset.topic, turn.topics),
     };
+    if value.expire_timestamp_ms.is_some() {
+        // The version of the record that has an expiry has neither of these.
+        value.leader_epoch = -1;
+        value.topic_id = None;
+    }
     offset_record(&turn.group_id, &offset.topic, offset.partition, Some(value))
 }
 

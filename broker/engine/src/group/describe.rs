@@ -80,6 +80,8 @@ pub struct MemberDescription {
     pub client_id: String,
     /// Address of the client.
     pub client_host: String,
+    /// Whether it speaks the classic protocol, which a member of a consumer group may, too (KIP-848).
+    pub is_classic: bool,
     /// Its epoch; -2 for a static member that is away; the generation in a classic group.
     pub member_epoch: i32,
     /// Names that it subscribes to.

@@ -136,6 +136,8 @@ pub struct OffsetCommits {
     /// The member's epoch, or its generation in a classic group; negative for somebody who is no
     /// member.
     pub member_epoch: i32,
+    /// For how long to keep the offsets from now on, where an old client says so.
+    pub retention_ms: Option<i64>,
     /// What to commit.
     pub offsets: Vec<OffsetToCommit>,
 }

@@ -80,6 +80,7 @@ fn describe_classic(
         rack_id: None,
         client_id: member.client_id.clone(),
         client_host: member.client_host.clone(),
+        is_classic: true,
         member_epoch: group.generation,
         topics: subscribed.unwrap_or_default(),
         topic_regex: None,
@@ -111,6 +112,7 @@ fn describe(member_id: &Arc<str>, member: &Member) -> MemberDescription {
         client_host: said
             .map(|said| said.client_host.clone())
             .unwrap_or_default(),
+        is_classic: member.classic().is_some(),
         member_epoch: member.epoch(),
         topics: said
             .map(|said| said.topic_names.clone())

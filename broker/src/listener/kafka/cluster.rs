@@ -9,7 +9,7 @@ use kafka_protocol::{
 };
 use millstream_proto::ErrorCode;
 
-use super::client::Client;
+use super::{authorized, client::Client};
 
 /// What DescribeCluster calls brokers, as opposed to controllers.
 const BROKERS: i8 = 1;
@@ -57,7 +57,9 @@ pub(super) async fn describe_cluster(
             .with_port(node.port)
             .with_rack(node.rack)
     });
+    let asks = request.include_cluster_authorized_operations;
     response
         .with_controller_id(BrokerId(local.id.0))
+        .with_cluster_authorized_operations(authorized::if_asked(asks, authorized::OF_CLUSTER))
         .with_brokers(brokers.collect())
 }

@@ -16,7 +16,7 @@ use kafka_protocol::{
 use millstream_proto::{ErrorCode, TopicId};
 use uuid::Uuid;
 
-use super::{client::Client, cluster};
+use super::{authorized, client::Client, cluster};
 use crate::service::{
     ServiceError,
     topics::{PartitionDescription, TopicDescription, TopicRef},
@@ -26,7 +26,15 @@ use crate::service::{
 const EMPTY_IS_NONE: i16 = 1;
 
 pub(super) async fn metadata(client: Client, request: MetadataRequest) -> MetadataResponse {
-    let topics = match wanted(client.version, request.topics) {
+    let of_cluster = authorized::if_asked(
+        request.include_cluster_authorized_operations,
+        authorized::OF_CLUSTER,
+    );
+    let of_topic = authorized::if_asked(
+        request.include_topic_authorized_operations,
+        authorized::OF_TOPIC,
+    );
+    let mut topics = match wanted(client.version, request.topics) {
         None => all(&client),
         Some(wanted) => {
             let creates = request.allow_auto_topic_creation;
@@ -37,6 +45,10 @@ pub(super) async fn metadata(client: Client, request: MetadataRequest) -> Metada
             topics
         }
     };
+    // Under an id that nobody has there is no topic to do something with.
+    for topic in topics.iter_mut().filter(|topic| topic.name.is_some()) {
+        topic.topic_authorized_operations = of_topic;
+    }
     let local = client.services().local_broker();
     let brokers = cluster::nodes(&client).into_iter().map(|node| {
         MetadataResponseBroker::default()
@@ -49,6 +61,7 @@ pub(super) async fn metadata(client: Client, request: MetadataRequest) -> Metada
         .with_brokers(brokers.collect())
         .with_cluster_id(Some(StrBytes::from_string(local.cluster_id)))
         .with_controller_id(BrokerId(local.id.0))
+        .with_cluster_authorized_operations(of_cluster)
         .with_topics(topics)
 }
 
@@ -186,7 +199,8 @@ pub(super) async fn describe_topic_partitions(
                 topics.push(
                     page::DescribeTopicPartitionsResponseTopic::default()
                         .with_error_code(error.code.number())
-                        .with_name(Some(topic_name(name))),
+                        .with_name(Some(topic_name(name)))
+                        .with_topic_authorized_operations(authorized::OF_TOPIC),
                 );
                 continue;
             }
@@ -241,5 +255,6 @@ fn page_of(
         .with_name(topic.name)
         .with_topic_id(topic.topic_id)
         .with_is_internal(topic.is_internal)
+        .with_topic_authorized_operations(authorized::OF_TOPIC)
         .with_partitions(partitions.collect())
 }

@@ -12,6 +12,7 @@
 
 mod answer;
 mod api_versions;
+mod authorized;
 mod client;
 mod cluster;
 pub mod codec;

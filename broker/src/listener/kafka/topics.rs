@@ -9,7 +9,7 @@ use kafka_protocol::{
         DeleteTopicsResponse, TopicName,
         create_partitions_request::CreatePartitionsTopic,
         create_partitions_response::CreatePartitionsTopicResult,
-        create_topics_request::CreatableTopic,
+        create_topics_request::{CreatableTopic, CreatableTopicConfig},
         create_topics_response::{CreatableTopicConfigs, CreatableTopicResult},
         delete_records_request::DeleteRecordsPartition,
         delete_records_response::{DeleteRecordsPartitionResult, DeleteRecordsTopicResult},
@@ -74,6 +74,7 @@ async fn create(
     topic: &CreatableTopic,
     validate_only: bool,
 ) -> Result<CreatedTopic, ServiceError> {
+    check_values(&topic.configs)?;
     let assigned = topic.assignments.iter();
     let assigned = assigned.map(|partition| (partition.partition_index, &*partition.broker_ids));
     let partitions = match topic.assignments.len() {
@@ -96,6 +97,21 @@ async fn create(
     };
     let (services, context) = (client.services(), client.context());
     services.create_topic(&context, &topic, validate_only).await
+}
+
+/// Refuses keys without a value, as Kafka does.
+fn check_values(configs: &[CreatableTopicConfig]) -> Result<(), ServiceError> {
+    let without = configs.iter().filter(|config| config.value.is_none());
+    let names: Vec<&str> = without.map(|config| &*config.name).collect();
+    if names.is_empty() {
+        return Ok(());
+    }
+    let names = names.join(",");
+    Err(ServiceError::new(
+        ErrorCode::InvalidConfig,
+        format!("Null value not supported for topic configs: {names}"),
+        "",
+    ))
 }
 
 /// Refuses replicas elsewhere than on this broker, the only one.

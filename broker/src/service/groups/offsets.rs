@@ -40,6 +40,8 @@ pub struct CommitRequest {
     pub instance_id: Option<String>,
     /// The member's epoch, or generation; -1 for somebody who is no member.
     pub member_epoch: i32,
+    /// For how long to keep the offsets, where an old client says so.
+    pub retention_ms: Option<i64>,
     /// One or more.
     pub commits: Vec<NewCommit>,
 }
@@ -143,6 +145,7 @@ impl Services {
             member_id: Arc::from(request.member_id),
             instance_id: request.instance_id,
             member_epoch: request.member_epoch,
+            retention_ms: request.retention_ms,
             offsets,
         };
         Ok(Committing {

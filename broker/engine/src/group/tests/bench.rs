@@ -258,6 +258,7 @@ impl Bench {
             member_id: Arc::from(member_id),
             instance_id: None,
             member_epoch,
+            retention_ms: None,
             offsets: offsets.to_vec(),
         };
         match self.ask(|ticket| Event::CommitOffsets(ticket, commits)) {

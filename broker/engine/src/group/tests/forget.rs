@@ -5,7 +5,7 @@ use std::sync::Arc;
 use millstream_proto::ErrorCode;
 
 use super::bench::{Bench, GROUP, config, join, member, offset};
-use crate::group::{Action, Config, Event, Leave, OffsetReader, Refusal};
+use crate::group::{Action, Config, Event, Leave, OffsetCommits, OffsetReader, Refusal, Reply};
 
 const WEEK_MS: u64 = 7 * 24 * 3_600_000;
 
@@ -78,6 +78,28 @@ fn offsets_expire_a_while_after_the_last_member_went() {
     assert_eq!(bench.coordinator.list(), [], "and the group with them");
     bench.reload();
     assert_eq!(bench.coordinator.list(), [], "also after a restart");
+}
+
+#[test]
+fn offsets_expire_when_an_old_client_says_so() {
+    let mut bench = Bench::new();
+    let commits = OffsetCommits {
+        group_id: Arc::from(GROUP),
+        member_id: Arc::default(),
+        instance_id: None,
+        member_epoch: -1,
+        retention_ms: Some(1_000),
+        offsets: vec![offset(0, 7)],
+    };
+    let reply = bench.ask(|ticket| Event::CommitOffsets(ticket, commits));
+    assert_eq!(reply, Reply::Committed(vec![Ok(())]));
+    bench.commit("", -1, &[offset(1, 7)]).expect("accepted");
+    bench.now.timestamp_ms += 999;
+    bench.event(Event::ExpireOffsets);
+    assert_eq!(committed(&bench), 2);
+    bench.now.timestamp_ms += 1;
+    bench.event(Event::ExpireOffsets);
+    assert_eq!(committed(&bench), 1, "what says nothing is kept for a week");
 }
 
 #[test]

@@ -280,6 +280,7 @@ impl World {
             member_id: Arc::from(id(client)),
             instance_id: None,
             member_epoch: self.clients[client].epoch,
+            retention_ms: None,
             offsets: vec![offset(partition.partition, 1)],
         };
         // On a copy, as a commit changes the state.

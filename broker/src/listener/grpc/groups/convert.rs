@@ -74,6 +74,7 @@ pub(super) fn commits(request: v1::CommitOffsetsRequest) -> CommitRequest {
         member_id: request.member_id,
         instance_id: None,
         member_epoch: request.member_epoch,
+        retention_ms: None,
         commits: request.offsets.into_iter().map(commit).collect(),
     }
 }

@@ -16,7 +16,7 @@ use kafka_protocol::{
 use millstream_proto::ErrorCode;
 use uuid::Uuid;
 
-use super::super::{client::Client, wire};
+use super::super::{authorized, client::Client, wire};
 use crate::service::{
     ServiceError,
     groups::{
@@ -31,6 +31,8 @@ use crate::service::{
 const NOT_FOUND: i16 = 6;
 /// The first version of ConsumerGroupDescribe that says which protocol a member speaks.
 const MEMBER_TYPE: i16 = 1;
+/// A member that speaks the classic protocol.
+const CLASSIC: i8 = 0;
 /// A member that speaks the protocol of KIP-848.
 const CONSUMER: i8 = 1;
 
@@ -85,6 +87,8 @@ pub(in super::super) async fn describe_groups(
     request: DescribeGroupsRequest,
 ) -> DescribeGroupsResponse {
     let (services, context) = (client.services(), client.context());
+    let operations =
+        authorized::if_asked(request.include_authorized_operations, authorized::OF_GROUP);
     let mut groups = Vec::with_capacity(request.groups.len());
     for group_id in request.groups {
         let found = services.describe_group(&context, &group_id).await;
@@ -92,7 +96,11 @@ pub(in super::super) async fn describe_groups(
             GroupType::Consumer => Err(not_of_type(&group_id, "classic")),
             GroupType::Simple | GroupType::Classic => Ok(group),
         });
-        groups.push(classic(client.version, group_id, found));
+        let mut group = classic(client.version, group_id, found);
+        if group.error_code == ErrorCode::None.number() {
+            group.authorized_operations = operations;
+        }
+        groups.push(group);
     }
     DescribeGroupsResponse::default().with_groups(groups)
 }
@@ -148,6 +156,8 @@ pub(in super::super) async fn consumer_group_describe(
     request: ConsumerGroupDescribeRequest,
 ) -> ConsumerGroupDescribeResponse {
     let (services, context) = (client.services(), client.context());
+    let operations =
+        authorized::if_asked(request.include_authorized_operations, authorized::OF_GROUP);
     let mut groups = Vec::with_capacity(request.group_ids.len());
     for group_id in request.group_ids {
         let found = services.describe_group(&context, &group_id).await;
@@ -157,7 +167,10 @@ pub(in super::super) async fn consumer_group_describe(
         });
         let group = described::DescribedGroup::default().with_group_id(group_id);
         groups.push(match found {
-            Ok(found) => consumers(client.version, group, found),
+            Ok(found) => {
+                let group = group.with_authorized_operations(operations);
+                consumers(client.version, group, found)
+            }
             Err(error) => group
                 .with_error_code(error.code.number())
                 .with_error_message(wire::error_message(&error)),
@@ -186,6 +199,10 @@ fn member(version: i16, member: GroupMember) -> described::Member {
         assigned,
         target,
     } = member;
+    let member_type = match description.is_classic {
+        true => CLASSIC,
+        false => CONSUMER,
+    };
     let topics = description.topics.into_iter();
     let shown = described::Member::default()
         .with_member_id(text(&*description.member_id))
@@ -199,7 +216,7 @@ fn member(version: i16, member: GroupMember) -> described::Member {
         .with_assignment(assignment(assigned))
         .with_target_assignment(assignment(target));
     match version {
-        MEMBER_TYPE.. => shown.with_member_type(CONSUMER),
+        MEMBER_TYPE.. => shown.with_member_type(member_type),
         _ => shown,
     }
 }

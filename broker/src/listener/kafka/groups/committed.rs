@@ -8,7 +8,7 @@ use kafka_protocol::{
         TopicName,
         offset_commit_request::OffsetCommitRequestPartition,
         offset_commit_response::{OffsetCommitResponsePartition, OffsetCommitResponseTopic},
-        offset_fetch_request::OffsetFetchRequestTopics,
+        offset_fetch_request::{OffsetFetchRequestTopic, OffsetFetchRequestTopics},
         offset_fetch_response::{
             OffsetFetchResponseGroup, OffsetFetchResponsePartition, OffsetFetchResponsePartitions,
             OffsetFetchResponseTopic, OffsetFetchResponseTopics,
@@ -16,6 +16,7 @@ use kafka_protocol::{
     },
     protocol::StrBytes,
 };
+use millstream_proto::{ErrorCode, TopicId};
 
 use super::super::client::Client;
 use crate::service::{
@@ -26,6 +27,10 @@ use crate::service::{
     },
 };
 
+/// Stands for the retention of the broker.
+const BY_DEFAULT: i64 = -1;
+/// The first version of OffsetFetch whose answer has an error of the whole group.
+const GROUP_ERROR: i16 = 2;
 /// The first version of OffsetFetch that asks for several groups.
 const SEVERAL_GROUPS: i16 = 8;
 
@@ -44,6 +49,7 @@ pub(in super::super) async fn offset_commit(
         member_id: request.member_id.to_string(),
         instance_id: request.group_instance_id.as_ref().map(ToString::to_string),
         member_epoch: request.generation_id_or_member_epoch,
+        retention_ms: Some(request.retention_time_ms).filter(|ms| *ms != BY_DEFAULT),
         commits,
     };
     let context = client.context();
@@ -61,7 +67,7 @@ pub(in super::super) async fn offset_commit(
     let mut answer = |partition: &OffsetCommitRequestPartition| {
         let code = match results.next() {
             Some(Err(error)) => error.code,
-            _ => millstream_proto::ErrorCode::None,
+            _ => ErrorCode::None,
         };
         OffsetCommitResponsePartition::default()
             .with_partition_index(partition.partition_index)
@@ -76,7 +82,7 @@ pub(in super::super) async fn offset_commit(
 }
 
 fn new_commit(
-    topic_id: Result<millstream_proto::TopicId, ServiceError>,
+    topic_id: Result<TopicId, ServiceError>,
     partition: &OffsetCommitRequestPartition,
 ) -> NewCommit {
     let metadata = partition.committed_metadata.as_ref();
@@ -111,11 +117,11 @@ pub(in super::super) async fn offset_fetch(
         }
         return OffsetFetchResponse::default().with_groups(groups);
     }
-    let topics = request.topics.map(|topics| {
-        let topics = topics.into_iter().map(|topic| {
+    let topics = request.topics.as_ref().map(|topics| {
+        let topics = topics.iter().map(|topic| {
             OffsetFetchRequestTopics::default()
-                .with_name(topic.name)
-                .with_partition_indexes(topic.partition_indexes)
+                .with_name(topic.name.clone())
+                .with_partition_indexes(topic.partition_indexes.clone())
         });
         topics.collect()
     });
@@ -124,8 +130,34 @@ pub(in super::super) async fn offset_fetch(
         Ok(found) => {
             OffsetFetchResponse::default().with_topics(by_topic(found).map(topic_answer).collect())
         }
-        Err(error) => OffsetFetchResponse::default().with_error_code(error.code.number()),
+        Err(error) => {
+            let asked = request.topics.unwrap_or_default();
+            group_refused(client.version, asked, error.code)
+        }
     }
+}
+
+/// Refuses all that was asked for; below the version that has a place for it, partition by partition.
+fn group_refused(
+    version: i16,
+    asked: Vec<OffsetFetchRequestTopic>,
+    error: ErrorCode,
+) -> OffsetFetchResponse {
+    if version >= GROUP_ERROR {
+        return OffsetFetchResponse::default().with_error_code(error.number());
+    }
+    let topics = asked.into_iter().map(|topic| {
+        let partitions = topic.partition_indexes.into_iter().map(|partition| {
+            OffsetFetchResponsePartition::default()
+                .with_partition_index(partition)
+                .with_committed_offset(-1)
+                .with_error_code(error.number())
+        });
+        OffsetFetchResponseTopic::default()
+            .with_partitions(partitions.collect())
+            .with_name(topic.name)
+    });
+    OffsetFetchResponse::default().with_topics(topics.collect())
 }
 
 async fn fetch(
@@ -205,4 +237,36 @@ fn topic_answer((name, found): (String, Vec<FoundCommit>)) -> OffsetFetchRespons
     OffsetFetchResponseTopic::default()
         .with_partitions(partitions.collect())
         .with_name(topic_name(name))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refused(version: i16) -> OffsetFetchResponse {
+        let asked = OffsetFetchRequestTopic::default()
+            .with_name(topic_name("t".to_owned()))
+            .with_partition_indexes(vec![0, 3]);
+        group_refused(version, vec![asked], ErrorCode::NotCoordinator)
+    }
+
+    #[test]
+    fn a_group_that_is_refused_is_so_in_each_partition_before_version_2() {
+        let error = ErrorCode::NotCoordinator.number();
+        let response = refused(1);
+        assert_eq!(response.error_code, 0, "version 1 has no place for it");
+        assert_eq!(&*response.topics[0].name.0, "t");
+        let partitions = response.topics[0].partitions.iter();
+        let found: Vec<_> = partitions
+            .map(|found| (found.partition_index, found.committed_offset, found.error_code))
+            .collect();
+        assert_eq!(found, [(0, -1, error), (3, -1, error)]);
+    }
+
+    #[test]
+    fn a_group_that_is_refused_is_so_as_a_whole_from_version_2() {
+        let response = refused(2);
+        assert_eq!(response.error_code, ErrorCode::NotCoordinator.number());
+        assert!(response.topics.is_empty());
+    }
 }

@@ -196,6 +196,7 @@ impl Bench {
             member_id: member.member.member_id,
             instance_id: member.instance_id,
             member_epoch: member.generation,
+            retention_ms: None,
             offsets: vec![offset(0, 7)],
         };
         match self.ask(|ticket| Event::CommitOffsets(ticket, commits)) {

@@ -335,8 +335,12 @@ fn a_member_of_the_classic_protocol_joins_a_consumer_group() {
         .copied()
         .collect();
     assert_eq!(held.len(), 4);
+    let speaks_classic =
+        |bench: &Bench| ["m1", "m3"].map(|id| bench.member(id).expect("a member").is_classic);
+    assert_eq!(speaks_classic(&bench), [true, false]);
     // It is heard of again after a restart, with what it had.
     bench.reload();
+    assert_eq!(speaks_classic(&bench), [true, false]);
     assert_eq!(bench.heard(of("m1", 2)), Ok(false));
     bench.pass(9_999);
     assert_eq!(bench.heard(of("m1", 2)), Ok(false));

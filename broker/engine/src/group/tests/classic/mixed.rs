@@ -285,6 +285,7 @@ impl World {
             member_id: Arc::from(&*client.member_id),
             instance_id: None,
             member_epoch: client.epoch,
+            retention_ms: None,
             offsets: vec![offset(partition, 1)],
         };
         // On a copy, as a commit changes the state.

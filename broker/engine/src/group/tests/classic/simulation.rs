@@ -231,6 +231,7 @@ impl World {
             member_id: Arc::from(&*state.member_id),
             instance_id: None,
             member_epoch: state.generation,
+            retention_ms: None,
             offsets: vec![offset(partition, next)],
         };
         let before = self.committed(partition);
