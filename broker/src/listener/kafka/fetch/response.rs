@@ -156,3 +156,6 @@ impl Response {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
