@@ -1,5 +1,8 @@
 //! [`Answer`]: an encoded answer, and [`Outgoing`]: the answers that a connection has yet to write.
 
+#[cfg(test)]
+pub(super) mod oracle;
+
 use std::{
     collections::VecDeque,
     future::poll_fn,

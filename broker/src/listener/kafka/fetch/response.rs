@@ -168,3 +168,6 @@ impl Response {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -76,3 +76,6 @@ fn put_errors(message: &mut BytesMut, error: Option<&ServiceError>, is_flexible:
         None => message.put_i16(-1),
     }
 }
+
+#[cfg(test)]
+mod tests;
