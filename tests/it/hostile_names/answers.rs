@@ -8,15 +8,13 @@ pub(super) type Outcome = (i16, Option<StrBytes>);
 /// That of the whole answer where it is an error, else one for each thing.
 pub(super) fn outcomes(answer: ResponseKind) -> Vec<Outcome> {
     match answer {
-        ResponseKind::CreateTopics(it) => {
-            each(it.topics, |topic| (topic.error_code, topic.error_message))
+        ResponseKind::CreateTopics(it) => each(it.topics, |it| (it.error_code, it.error_message)),
+        ResponseKind::DeleteTopics(it) => {
+            each(it.responses, |it| (it.error_code, it.error_message))
         }
-        ResponseKind::DeleteTopics(it) => each(it.responses, |topic| {
-            (topic.error_code, topic.error_message)
-        }),
-        ResponseKind::CreatePartitions(it) => each(it.results, |topic| {
-            (topic.error_code, topic.error_message)
-        }),
+        ResponseKind::CreatePartitions(it) => {
+            each(it.results, |it| (it.error_code, it.error_message))
+        }
         ResponseKind::Metadata(it) => each(it.topics, |topic| code(topic.error_code)),
         ResponseKind::DescribeTopicPartitions(it) => {
             each(it.topics, |topic| code(topic.error_code))

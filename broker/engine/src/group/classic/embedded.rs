@@ -122,11 +122,7 @@ pub fn read_assignment(assignment: &[u8]) -> Option<Vec<(String, Vec<i32>)>> {
 
 /// An assignment in the format of this version.
 #[must_use]
-pub fn write_assignment(
-    version: i16,
-    assignment: &Assignment,
-    topics: &Topics,
-) -> Bytes {
+pub fn write_assignment(version: i16, assignment: &Assignment, topics: &Topics) -> Bytes {
     let mut by_topic: BTreeMap<&str, Vec<i32>> = BTreeMap::new();
     for partition in assignment {
         if let Some((name, _)) = topics.by_id(partition.topic_id) {
