@@ -1,5 +1,10 @@
 //! F29: names and ids that want to be paths, log lines or memory.
 
+mod answers;
+mod every_api;
+mod group_requests;
+mod topic_requests;
+
 use std::{collections::BTreeSet, fs};
 
 use anyhow::Result;

@@ -15,8 +15,8 @@ use anyhow::{Context as _, Result, ensure};
 use bytes::{Buf as _, BufMut as _, Bytes, BytesMut};
 use kafka_protocol::{
     messages::{
-        CreateTopicsRequest, FetchRequest, ProduceRequest, RequestHeader, ResponseHeader,
-        TopicName,
+        ApiKey, CreateTopicsRequest, FetchRequest, ProduceRequest, RequestHeader, RequestKind,
+        ResponseHeader, ResponseKind, TopicName,
         create_topics_request::{CreatableTopic, CreatableTopicConfig},
         create_topics_response::CreatableTopicResult,
         fetch_request::{FetchPartition, FetchTopic},
@@ -97,15 +97,42 @@ impl Kafka {
     /// # Errors
     /// A request that the version cannot hold, a connection that breaks.
     pub async fn send<R: Request>(&mut self, version: i16, request: &R) -> Result<i32> {
+        let mut body = BytesMut::new();
+        request.encode(&mut body, version)?;
+        self.send_body(R::KEY, version, &body).await
+    }
+
+    /// Sends a request of any API and waits for its answer.
+    ///
+    /// # Errors
+    /// As [`Kafka::call`].
+    pub async fn call_any(
+        &mut self,
+        api: ApiKey,
+        version: i16,
+        request: &RequestKind,
+    ) -> Result<ResponseKind> {
+        let mut body = BytesMut::new();
+        request.encode(&mut body, version)?;
+        let correlation_id = self.send_body(api as i16, version, &body).await?;
+        let header_version = api.response_header_version(version);
+        let answer = timeout(CALL_TIMEOUT, self.receive(header_version, correlation_id));
+        let mut body = answer.await.context("no answer")??;
+        let response = ResponseKind::decode(api, &mut body, version)?;
+        ensure!(!body.has_remaining(), "bytes behind the answer");
+        Ok(response)
+    }
+
+    async fn send_body(&mut self, api_key: i16, version: i16, body: &[u8]) -> Result<i32> {
         self.last_correlation_id += 1;
         let header = RequestHeader::default()
-            .with_request_api_key(R::KEY)
+            .with_request_api_key(api_key)
             .with_request_api_version(version)
             .with_correlation_id(self.last_correlation_id)
             .with_client_id(Some(self.client_id.clone()));
         let mut message = BytesMut::new();
         encode_request_header_into_buffer(&mut message, &header)?;
-        request.encode(&mut message, version)?;
+        message.extend_from_slice(body);
         let mut frame = BytesMut::new();
         frame.put_i32(i32::try_from(message.len())?);
         frame.extend_from_slice(&message);
@@ -122,16 +149,22 @@ impl Kafka {
         version: i16,
         correlation_id: i32,
     ) -> Result<R::Response> {
+        let header_version = R::Response::header_version(version);
+        let mut body = self.receive(header_version, correlation_id).await?;
+        let response = R::Response::decode(&mut body, version)?;
+        ensure!(!body.has_remaining(), "bytes behind the answer");
+        Ok(response)
+    }
+
+    /// The next answer without its header.
+    async fn receive(&mut self, header_version: i16, correlation_id: i32) -> Result<Bytes> {
         let length = usize::try_from(self.stream.read_i32().await?)?;
         let mut message = BytesMut::zeroed(length);
         self.stream.read_exact(&mut message).await?;
         let mut message = message.freeze();
-        let header_version = R::Response::header_version(version);
         let header = ResponseHeader::decode(&mut message, header_version)?;
         ensure!(header.correlation_id == correlation_id, "{header:?}");
-        let response = R::Response::decode(&mut message, version)?;
-        ensure!(!message.has_remaining(), "bytes behind the answer");
-        Ok(response)
+        Ok(message)
     }
 
     /// Creates a topic and returns the answer as it stands.

@@ -4,13 +4,16 @@
 //! its columns or does not compile; so there is no metric without its documentation.
 //! `docs/metrics.md` is this table ([`super::documentation`]).
 
-/// Whether a figure goes both ways or only up.
+/// Whether a figure goes both ways, only up, or is many of one kind.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
     /// Goes up and down.
     Gauge,
     /// Only goes up while the daemon runs; shown with `_total` behind its name.
     Counter,
+    /// How many are up to each of some bounds: durations. Only goes up while the daemon runs; shown with `_bucket`,
+    /// `_sum` and `_count` behind its name.
+    Histogram,
 }
 
 impl Kind {
@@ -20,6 +23,7 @@ impl Kind {
         match self {
             Self::Gauge => "gauge",
             Self::Counter => "counter",
+            Self::Histogram => "histogram",
         }
     }
 }
@@ -166,9 +170,9 @@ catalog! {
         KAFKA_RESPONSE_BYTES = "kafka_response_bytes", Counter in Bytes by "api";
             "Bytes of their answers";
             act: "never by itself: it says what the network carries";
-        KAFKA_SECONDS = "kafka_request_seconds", Counter in Seconds by "api";
+        KAFKA_SECONDS = "kafka_request_seconds", Histogram in Seconds by "api";
             "Time from a request to its answer; Fetch and JoinGroup wait on purpose";
-            act: "when it grows faster than the requests of Produce: look at the flushes of the log";
+            act: "when the slowest hundredth of Produce takes longer than your producers bear: look at the flushes of the log";
         KAFKA_ERRORS = "kafka_errors", Counter in Count by "api", "error";
             "Error codes of these answers, one for each topic, partition or group that has one; \
              with some of them, as MEMBER_ID_REQUIRED, a client only finds its way";

@@ -11,8 +11,9 @@ const HEAD: &str = "\
 # Metrics
 
 What `http://127.0.0.1:9292/metrics` shows, in Prometheus' text format (OpenMetrics 1.0). A counter starts
-at 0 with the daemon, so look at its rate. The last column says when a person has to do something; \"never\"
-marks figures that explain others.
+at 0 with the daemon, so look at its rate. So does a histogram, which is shown as `_bucket` (how many were up to
+`le`), `_sum` and `_count` behind its name; `histogram_quantile` reads it. The last column says when a person has to
+do something; \"never\" marks figures that explain others.
 
 Written by `millstreamd --print-metrics`; a test compares it with the daemon.
 ";
@@ -47,7 +48,7 @@ fn row(metric: &Metric) -> String {
         act,
     } = metric;
     let suffix = match kind {
-        Kind::Gauge => "",
+        Kind::Gauge | Kind::Histogram => "",
         Kind::Counter => "_total",
     };
     let labels: Vec<_> = labels.iter().map(|label| format!("`{label}`")).collect();

@@ -4,11 +4,14 @@ use std::fmt;
 
 use prometheus_client::{
     collector::Collector,
-    encoding::{DescriptorEncoder, EncodeMetric, MetricEncoder},
+    encoding::{DescriptorEncoder, EncodeMetric, MetricEncoder, NoLabelSet},
     metrics::{MetricType, counter::ConstCounter, gauge::ConstGauge},
 };
 
-use super::catalog::{Kind, Metric};
+use super::{
+    catalog::{Kind, Metric},
+    histogram::DurationCounts,
+};
 
 /// Figures of one moment.
 #[derive(Debug, Default)]
@@ -24,12 +27,14 @@ struct Figure {
 }
 
 /// A value of a metric.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, PartialEq)]
 pub enum Value {
     /// A whole number.
     Whole(u64),
     /// Seconds, shares.
     Real(f64),
+    /// How many took how long, of a histogram.
+    Durations(DurationCounts),
 }
 
 impl From<u64> for Value {
@@ -53,6 +58,12 @@ impl From<bool> for Value {
 impl From<f64> for Value {
     fn from(value: f64) -> Self {
         Self::Real(value)
+    }
+}
+
+impl From<DurationCounts> for Value {
+    fn from(value: DurationCounts) -> Self {
+        Self::Durations(value)
     }
 }
 
@@ -81,7 +92,7 @@ impl Figures {
         self.figures.push(Figure {
             metric,
             labels: labels
-                .map(|(name, value)| (*name, (*value).to_owned()))
+                .map(|(name, value)| (*name, on_one_line(value)))
                 .collect(),
             value: value.into(),
         });
@@ -95,6 +106,20 @@ impl Figures {
             .filter(move |figure| figure.metric == metric)
             .filter_map(|figure| figure.labels.first().map(|(_, value)| value.clone()))
     }
+}
+
+/// What a client chose, as groups are named, in a line of text: control characters are escaped, and so is what
+/// escapes begin with, so that no two texts become one.
+fn on_one_line(text: &str) -> String {
+    let mut line = String::with_capacity(text.len());
+    for character in text.chars() {
+        if character.is_control() || character == '\\' {
+            line.extend(character.escape_default());
+        } else {
+            line.push(character);
+        }
+    }
+    line
 }
 
 /// Reads figures when the metrics are written.
@@ -140,34 +165,44 @@ fn encode_family(
     let metric_type = match metric.kind {
         Kind::Gauge => MetricType::Gauge,
         Kind::Counter => MetricType::Counter,
+        Kind::Histogram => MetricType::Histogram,
     };
     let mut encoder = encoder.encode_descriptor(metric.name, metric.help, None, metric_type)?;
     for figure in family {
         if figure.labels.is_empty() {
             // An empty family would show as `{}`.
-            return encode_value(encoder, metric.kind, figure.value);
+            return encode_value(encoder, metric.kind, &figure.value);
         }
         let encoder = encoder.encode_family(&figure.labels)?;
-        encode_value(encoder, metric.kind, figure.value)?;
+        encode_value(encoder, metric.kind, &figure.value)?;
     }
     Ok(())
 }
 
-fn encode_value(encoder: MetricEncoder<'_>, kind: Kind, value: Value) -> fmt::Result {
+/// A value that is none of its metric's kind is an error.
+fn encode_value(mut encoder: MetricEncoder<'_>, kind: Kind, value: &Value) -> fmt::Result {
     match (kind, value) {
         (Kind::Gauge, Value::Whole(value)) => {
-            ConstGauge::new(i64::try_from(value).unwrap_or(i64::MAX)).encode(encoder)
+            ConstGauge::new(i64::try_from(*value).unwrap_or(i64::MAX)).encode(encoder)
         }
-        (Kind::Gauge, Value::Real(value)) => ConstGauge::new(value).encode(encoder),
-        (Kind::Counter, Value::Whole(value)) => ConstCounter::new(value).encode(encoder),
-        (Kind::Counter, Value::Real(value)) => ConstCounter::new(value).encode(encoder),
+        (Kind::Gauge, Value::Real(value)) => ConstGauge::new(*value).encode(encoder),
+        (Kind::Counter, Value::Whole(value)) => ConstCounter::new(*value).encode(encoder),
+        (Kind::Counter, Value::Real(value)) => ConstCounter::new(*value).encode(encoder),
+        (Kind::Histogram, Value::Durations(counts)) => {
+            let (sum, count) = (counts.sum, counts.count());
+            encoder.encode_histogram::<NoLabelSet>(sum, count, &counts.buckets, None)
+        }
+        (Kind::Gauge | Kind::Counter, Value::Durations(_))
+        | (Kind::Histogram, Value::Whole(_) | Value::Real(_)) => Err(fmt::Error),
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
-    use crate::metrics::{Metrics, catalog};
+    use crate::metrics::{DurationHistogram, Metrics, catalog};
 
     #[test]
     fn figures_become_families_with_prefix_type_and_labels() {
@@ -192,6 +227,56 @@ mod tests {
             assert!(text.lines().any(|found| found == line), "{line} in {text}");
         }
         assert_eq!(text.matches("# TYPE millstream_limit gauge").count(), 1);
+    }
+
+    #[test]
+    fn a_histogram_has_cumulative_buckets_a_sum_and_a_count() {
+        let histogram = DurationHistogram::default();
+        for micros in [375, 500, 1_999_125] {
+            histogram.observe(Duration::from_micros(micros));
+        }
+        let metrics = Metrics::default();
+        metrics.register(move |figures| {
+            figures.set_labelled(catalog::KAFKA_SECONDS, &["Fetch"], histogram.counts());
+        });
+        let text = metrics.text().expect("text");
+        let name = "millstream_kafka_request_seconds";
+        let labels = |le: &str| format!("{{le=\"{le}\",api=\"Fetch\"}}");
+        for line in [
+            format!("# TYPE {name} histogram"),
+            format!("{name}_sum{{api=\"Fetch\"}} 2.0"),
+            format!("{name}_count{{api=\"Fetch\"}} 3"),
+            format!("{name}_bucket{} 0", labels("0.00025")),
+            format!("{name}_bucket{} 2", labels("0.0005")),
+            format!("{name}_bucket{} 2", labels("1.0")),
+            format!("{name}_bucket{} 3", labels("2.5")),
+            format!("{name}_bucket{} 3", labels("+Inf")),
+        ] {
+            assert!(text.lines().any(|found| found == line), "{line} in {text}");
+        }
+    }
+
+    #[test]
+    fn a_value_of_another_kind_is_an_error() {
+        let metrics = Metrics::default();
+        metrics.register(|figures| figures.set_labelled(catalog::KAFKA_SECONDS, &["Fetch"], 1.5));
+        assert!(metrics.text().is_err());
+    }
+
+    #[test]
+    fn control_characters_of_labels_are_escaped_and_no_two_labels_become_one() {
+        let metrics = Metrics::default();
+        metrics.register(|figures| {
+            for group in ["a\nb", "a\\nb", "\u{1b}[2J\r", "\"ä\""] {
+                figures.set_labelled(catalog::GROUP_LAG, &[group, "t"], 1_u64);
+            }
+        });
+        let text = metrics.text().expect("text");
+        // Each backslash is escaped once more by the format.
+        for group in [r"a\\nb", r"a\\\\nb", r"\\u{1b}[2J\\r", r#"\"ä\""#] {
+            let line = format!("millstream_group_lag{{group=\"{group}\",topic=\"t\"}} 1");
+            assert!(text.lines().any(|found| found == line), "{line} in {text}");
+        }
     }
 
     #[test]

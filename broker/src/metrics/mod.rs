@@ -4,12 +4,13 @@
 //!   catalog: what there is ──► Figures: what it is now ──► /metrics
 //!                          └─► documentation: docs/metrics.md
 //! ```
-//! Nothing is counted here: figures that components count already are read when somebody asks. All
-//! names begin with `millstream_`.
+//! Nothing is counted here: figures that components count already are read when somebody asks. How often
+//! something took how long they count with [`histogram`]. All names begin with `millstream_`.
 
 pub mod catalog;
 pub mod documentation;
 pub mod figures;
+pub mod histogram;
 pub mod process;
 
 use std::{
@@ -21,6 +22,7 @@ use prometheus_client::{encoding::text::encode, registry::Registry};
 
 pub use figures::Figures;
 use figures::FiguresCollector;
+pub use histogram::{DurationCounts, DurationHistogram};
 
 use crate::config::{Config, Groups};
 

@@ -89,7 +89,7 @@ fn kafka(figures: &mut Figures, traffic: &KafkaTraffic) {
         );
     }
     for api in &apis {
-        figures.set_labelled(catalog::KAFKA_SECONDS, &[api.name], api.time.as_secs_f64());
+        figures.set_labelled(catalog::KAFKA_SECONDS, &[api.name], api.times.clone());
     }
     for api in &apis {
         for (error, count) in &api.errors {

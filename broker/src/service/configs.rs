@@ -14,6 +14,9 @@ use crate::{
 /// What the broker's key of a default for topics begins with.
 pub const TOPIC_PREFIX: &str = "topics.config.";
 
+/// What is shown of a text that came from outside.
+const SHOWN_CHARS: usize = 64;
+
 /// Where each key of the broker's configuration got its value; keys that are missing have their
 /// default. Keys are paths: `log.flush_interval`, `topics.config.retention.ms`.
 pub type ValueSources = BTreeMap<String, ConfigSource>;
@@ -231,8 +234,9 @@ impl Services {
         if id.is_empty() || id == local.to_string() {
             return Ok(());
         }
+        let shown: String = id.chars().take(SHOWN_CHARS).collect();
         Err(ServiceError::invalid_request(
-            format!("broker {} is not the one that answers", id.escape_debug()),
+            format!("broker {} is not the one that answers", shown.escape_debug()),
             format!("ask for broker {local}, or ask the other broker itself"),
         ))
     }
@@ -319,8 +323,6 @@ fn checked(change: &ConfigChange) -> Result<(String, Option<String>), ServiceErr
 }
 
 fn unknown_key(found: &str, nearest: Option<&str>) -> ServiceError {
-    /// What is shown of a key that came from outside.
-    const SHOWN_CHARS: usize = 64;
     let shown: String = found.chars().take(SHOWN_CHARS).collect();
     let hint = nearest.map_or_else(
         || "millstream configs describe shows every key".to_owned(),

@@ -5,6 +5,7 @@
 //! one file of each kind, and whatever made a fuzzer find something; the tests here run all of it.
 
 mod files;
+mod groups;
 mod kafka;
 mod records;
 
@@ -22,6 +23,18 @@ pub const TARGETS: &[Target] = &[
     Target {
         name: "kafka_request",
         run: kafka::request,
+    },
+    Target {
+        name: "kafka_frames",
+        run: kafka::frames,
+    },
+    Target {
+        name: "consumer_metadata",
+        run: groups::metadata,
+    },
+    Target {
+        name: "consumer_assignment",
+        run: groups::assignment,
     },
     Target {
         name: "record_batch",

@@ -34,6 +34,7 @@ pub use assignment::{Assignment, Holding, PartitionId};
 pub use assignor::AssignorName;
 pub use classic::{
     ClassicJoin, ClassicLeave, ClassicMemberRef, ClassicSync, Joined, JoinedMember, Leaver, Synced,
+    embedded,
 };
 pub use config::{Config, MigrationPolicy, TimeoutRange};
 pub use coordinator::Coordinator;

@@ -246,7 +246,10 @@ fn changes(
                 })?),
                 other => {
                     return Err(ServiceError::invalid_request(
-                        format!("operation {other} on {}, expected 0 to 3", &*config.name),
+                        format!(
+                            "operation {other} on {}, expected 0 to 3",
+                            wire::shown(&config.name)
+                        ),
                         "0 sets, 1 deletes, 2 appends to a list, 3 takes from one",
                     ));
                 }

@@ -19,7 +19,7 @@ const BELIEVED_BYTES_MAX: usize = 1 << 20;
 
 /// Reads one message after the other.
 #[derive(Debug)]
-pub(super) struct Frames<R> {
+pub struct Frames<R> {
     reader: R,
     buffer: BytesMut,
     frame_bytes_max: usize,
@@ -30,17 +30,27 @@ pub(super) struct Frames<R> {
 
 /// Why there is no further message.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum FrameError {
+pub enum FrameError {
+    /// The connection broke.
     #[error("{0}")]
     Io(#[from] io::Error),
+    /// A length that no message may have.
     #[error("message of {found} bytes, expected 0 to {max} (limits.request_bytes_max)")]
-    Length { found: i32, max: usize },
+    Length {
+        /// What it says.
+        found: i32,
+        /// The longest allowed.
+        max: usize,
+    },
+    /// The connection ended before the message did.
     #[error("connection ends within a message")]
     Torn,
 }
 
 impl<R: AsyncRead + Unpin> Frames<R> {
-    pub(super) fn new(reader: R, frame_bytes_max: usize) -> Self {
+    /// The messages that come from `reader`, of up to so many bytes each.
+    #[must_use]
+    pub fn new(reader: R, frame_bytes_max: usize) -> Self {
         Self {
             reader,
             buffer: BytesMut::new(),
@@ -68,7 +78,7 @@ impl<R: AsyncRead + Unpin> Frames<R> {
     ///
     /// # Cancel safety
     /// Safe: what was read stays.
-    pub(super) async fn next(&mut self) -> Result<Option<Bytes>, FrameError> {
+    pub async fn next(&mut self) -> Result<Option<Bytes>, FrameError> {
         loop {
             let wanted = match self.length()? {
                 Some(length) if self.buffer.len() >= LENGTH_BYTES + length => {

@@ -21,7 +21,7 @@ mod connection;
 mod dispatch;
 mod error_codes;
 mod fetch;
-mod frames;
+pub mod frames;
 mod groups;
 mod log_dirs;
 mod metadata;

@@ -52,7 +52,7 @@ pub(super) async fn create_topics(
             None => continue,
             Some(1) => create(&client, &topic, request.validate_only).await,
             Some(_) => Err(ServiceError::invalid_request(
-                format!("topic {} is created twice", &*topic.name),
+                format!("topic {} is created twice", wire::shown(&topic.name)),
                 "name each topic once",
             )),
         };

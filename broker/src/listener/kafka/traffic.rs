@@ -9,7 +9,7 @@ use std::{
         atomic::{AtomicU64, Ordering},
     },
     task::{Context, Poll},
-    time::{Duration, Instant},
+    time::Instant,
 };
 
 use millstream_proto::ErrorCode;
@@ -18,6 +18,7 @@ use super::{
     answer::Answer,
     dispatch::{self, Answering, Closing},
 };
+use crate::metrics::{DurationCounts, DurationHistogram};
 
 /// Counts of all connections since the start.
 #[derive(Debug)]
@@ -34,7 +35,7 @@ struct ApiCounts {
     requests: AtomicU64,
     request_bytes: AtomicU64,
     response_bytes: AtomicU64,
-    micros: AtomicU64,
+    times: DurationHistogram,
     /// Only answers that have some take the lock.
     errors: Mutex<BTreeMap<ErrorCode, u64>>,
 }
@@ -50,8 +51,8 @@ pub struct ApiFigures {
     pub request_bytes: u64,
     /// Bytes of all answers.
     pub response_bytes: u64,
-    /// Time from a request's last byte to its answer, all together.
-    pub time: Duration,
+    /// Times from a request's last byte to its answer.
+    pub times: DurationCounts,
     /// Error codes that were answered, and how often; one for each topic, partition or group that had it.
     pub errors: BTreeMap<ErrorCode, u64>,
 }
@@ -64,7 +65,7 @@ impl Default for KafkaTraffic {
             requests: AtomicU64::new(0),
             request_bytes: AtomicU64::new(0),
             response_bytes: AtomicU64::new(0),
-            micros: AtomicU64::new(0),
+            times: DurationHistogram::default(),
             errors: Mutex::default(),
         });
         Self {
@@ -96,7 +97,7 @@ impl KafkaTraffic {
             requests: count(&api.requests),
             request_bytes: count(&api.request_bytes),
             response_bytes: count(&api.response_bytes),
-            time: Duration::from_micros(count(&api.micros)),
+            times: api.times.counts(),
             errors: api.errors().clone(),
         })
     }
@@ -146,11 +147,10 @@ impl ApiCounts {
     fn answered(&self, of: &Counted, response_bytes: usize) {
         let add = |counter: &AtomicU64, value: u64| counter.fetch_add(value, Ordering::Relaxed);
         let bytes = |bytes: usize| u64::try_from(bytes).unwrap_or(u64::MAX);
-        let micros = u64::try_from(of.began.elapsed().as_micros()).unwrap_or(u64::MAX);
         add(&self.requests, 1);
         add(&self.request_bytes, bytes(of.request_bytes));
         add(&self.response_bytes, bytes(response_bytes));
-        add(&self.micros, micros);
+        self.times.observe(of.began.elapsed());
     }
 
     fn erred(&self, codes: &[ErrorCode]) {

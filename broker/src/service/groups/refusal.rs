@@ -46,14 +46,18 @@ impl ServiceError {
     }
 }
 
-/// Ids of groups and members may hold any character.
+/// Characters of a refusal that are shown. One whose ids are within the default limits has fewer.
+const SHOWN_CHARS_MAX: usize = 2_000;
+
+/// Ids of groups and members may hold any character, and be of any length where there are none of that name.
 fn on_one_line(text: &str) -> String {
     let shown = |char: char| {
         let escaped = char.is_control().then(|| char.escape_debug());
         let plain = (!char.is_control()).then_some(char);
         escaped.into_iter().flatten().chain(plain)
     };
-    text.chars().flat_map(shown).collect()
+    let shown = text.chars().take(SHOWN_CHARS_MAX).flat_map(shown);
+    shown.collect()
 }
 
 const fn group_hint(refusal: &Refusal) -> &'static str {
@@ -247,6 +251,16 @@ mod tests {
                 member_id: "reader-1".into(),
             },
         ]
+    }
+
+    #[test]
+    fn a_refusal_is_one_line_and_not_a_long_one_whatever_its_ids_are() {
+        let told = |group_id: &str| {
+            let group_id = Arc::from(group_id);
+            ServiceError::group(&Refusal::GroupNotFound { group_id }).message
+        };
+        assert_eq!(told("a\r\n\u{1b}b"), r"group a\r\n\u{1b}b does not exist");
+        assert_eq!(told(&"b".repeat(64 << 10)).len(), SHOWN_CHARS_MAX);
     }
 
     /// Whichever protocol can bring them about. `hint` fails to compile without one of a new kind; add it

@@ -81,7 +81,12 @@ pub(crate) const CRATES: &[CrateRule] = &[
     CrateRule {
         package: "millstream-fuzz",
         directory: "tests/fuzz",
-        may_import: &["millstream-proto", "millstream-log", "millstream-broker"],
+        may_import: &[
+            "millstream-proto",
+            "millstream-log",
+            "millstream-engine",
+            "millstream-broker",
+        ],
     },
     CrateRule {
         package: "millstream-benches",

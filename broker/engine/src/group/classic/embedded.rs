@@ -18,14 +18,15 @@ use crate::group::{Assignment, PartitionId, Topics};
 
 /// What a consumer says.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub(in crate::group) struct Said {
+pub struct Said {
     /// Of the format.
-    pub(in crate::group) version: i16,
-    pub(in crate::group) topics: Vec<String>,
+    pub version: i16,
+    /// Names of the topics that it subscribes to.
+    pub topics: Vec<String>,
     /// Partitions that it holds, by topic; none before version 1.
-    pub(in crate::group) owned: Vec<(String, Vec<i32>)>,
+    pub owned: Vec<(String, Vec<i32>)>,
     /// Where it runs; none before version 3.
-    pub(in crate::group) rack: Option<String>,
+    pub rack: Option<String>,
 }
 
 impl ClassicGroup {
@@ -68,9 +69,7 @@ impl Member {
         if self.assignment.is_empty() {
             return Some(Vec::new());
         }
-        let mut reader = Reader(&self.assignment);
-        reader.version()?;
-        reader.partitions()
+        read_assignment(&self.assignment)
     }
 }
 
@@ -83,14 +82,16 @@ impl Said {
 }
 
 /// Names of the topics in a consumer's metadata; `None` where it is none.
-pub(in crate::group) fn read_topics(metadata: &[u8]) -> Option<Vec<String>> {
+#[must_use]
+pub fn read_topics(metadata: &[u8]) -> Option<Vec<String>> {
     let mut reader = Reader(metadata);
     reader.version()?;
     reader.list(Reader::string)
 }
 
 /// A consumer's metadata; `None` where it is none.
-pub(in crate::group) fn read_said(metadata: &[u8]) -> Option<Said> {
+#[must_use]
+pub fn read_said(metadata: &[u8]) -> Option<Said> {
     let mut reader = Reader(metadata);
     let version = reader.version()?;
     let mut said = Said {
@@ -111,12 +112,17 @@ pub(in crate::group) fn read_said(metadata: &[u8]) -> Option<Said> {
     Some(said)
 }
 
+/// The partitions of an assignment, by topic; `None` where it is none.
+#[must_use]
+pub fn read_assignment(assignment: &[u8]) -> Option<Vec<(String, Vec<i32>)>> {
+    let mut reader = Reader(assignment);
+    reader.version()?;
+    reader.partitions()
+}
+
 /// An assignment in the format of this version.
-pub(in crate::group) fn write_assignment(
-    version: i16,
-    assignment: &Assignment,
-    topics: &Topics,
-) -> Bytes {
+#[must_use]
+pub fn write_assignment(version: i16, assignment: &Assignment, topics: &Topics) -> Bytes {
     let mut by_topic: BTreeMap<&str, Vec<i32>> = BTreeMap::new();
     for partition in assignment {
         if let Some((name, _)) = topics.by_id(partition.topic_id) {
@@ -138,7 +144,8 @@ pub(in crate::group) fn write_assignment(
 }
 
 /// The partitions, without those of topics that are no more.
-pub(in crate::group) fn find(partitions: &[(String, Vec<i32>)], topics: &Topics) -> Assignment {
+#[must_use]
+pub fn find(partitions: &[(String, Vec<i32>)], topics: &Topics) -> Assignment {
     let mut found = Assignment::new();
     for (name, partitions) in partitions {
         let Some(topic) = topics.get(name) else {
@@ -278,9 +285,7 @@ mod tests {
             &*written,
             b"\0\x01\0\0\0\x01\0\x01a\0\0\0\x02\0\0\0\0\0\0\0\x02\xff\xff\xff\xff"
         );
-        let mut reader = Reader(&written);
-        assert_eq!(reader.version(), Some(1));
-        let read = reader.partitions().expect("partitions");
+        let read = read_assignment(&written).expect("partitions");
         assert_eq!(find(&read, &topics), held.into_iter().collect());
         assert_eq!(
             find(&[("a".to_owned(), vec![-1, 3])], &topics),

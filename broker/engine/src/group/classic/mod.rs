@@ -17,7 +17,7 @@
 mod answer;
 mod clock;
 mod commit;
-mod embedded;
+pub mod embedded;
 mod heartbeat;
 mod join;
 mod leave;
