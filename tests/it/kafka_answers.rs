@@ -107,7 +107,7 @@ async fn who_wants_to_authenticate_where_nobody_does_is_told_so() -> Result<()> 
         let request = SaslAuthenticateRequest::default().with_auth_bytes(bytes);
         let answer = client.call(version, &request).await?;
         assert_eq!(refusal(answer.error_code)?, ResponseError::IllegalSaslState);
-        let said = answer.error_message.context("a reason")?;
+        let said = answer.error_message.clone().context("a reason")?;
         assert!(said.contains("no authentication"), "{}", &*said);
         assert!(answer.auth_bytes.is_empty(), "{answer:?}");
     }
@@ -171,10 +171,9 @@ async fn who_asks_may_do_everything_to_a_topic_and_the_cluster() -> Result<()> {
     const METADATA_VERSION: i16 = 10;
     let daemon = Daemon::start()?;
     let mut client = connect(&daemon).await?;
-    for (asks, of_topic, of_cluster) in [
-        (true, OF_TOPIC, OF_CLUSTER),
-        (false, NOT_ASKED, NOT_ASKED),
-    ] {
+    for (asks, of_topic, of_cluster) in
+        [(true, OF_TOPIC, OF_CLUSTER), (false, NOT_ASKED, NOT_ASKED)]
+    {
         let topic = MetadataRequestTopic::default().with_name(Some(topic_name(TOPIC)));
         let request = MetadataRequest::default()
             .with_topics(Some(vec![topic]))

@@ -27,8 +27,11 @@ fn request(partitions: &[i32], bytes_max: i32) -> FetchRequest {
         .with_max_bytes(MAX_BYTES);
     for topic in &mut request.topics {
         let asked = topic.partitions.clone();
-        let of = |partition: &i32| asked.iter().map(|it| it.clone().with_partition(*partition));
-        topic.partitions = partitions.iter().flat_map(of).collect();
+        topic.partitions.clear();
+        for partition in partitions {
+            let of_it = asked.iter().map(|it| it.clone().with_partition(*partition));
+            topic.partitions.extend(of_it);
+        }
     }
     request
 }
@@ -64,12 +67,17 @@ async fn fetch_while_producing(
     });
     let mut turn = 0;
     while !fetch.is_finished() {
-        let produced = writer.produce("grows", turn % 2, batch(value_bytes)?).await?;
+        let produced = writer
+            .produce("grows", turn % 2, batch(value_bytes)?)
+            .await?;
         ensure!(produced.error_code == 0, "error {}", produced.error_code);
         turn += 1;
     }
     let response = fetch.await??;
-    let partitions = response.responses.iter().flat_map(|topic| &topic.partitions);
+    let partitions = response
+        .responses
+        .iter()
+        .flat_map(|topic| &topic.partitions);
     partitions.map(sizes).collect()
 }
 
@@ -124,7 +132,10 @@ async fn client_whose_log_goes_further_is_told_where_they_part() -> Result<()> {
         let response = client.call(kafka::FETCH_VERSION, &request).await?;
         let mut partitions = response.responses.into_iter().flat_map(|it| it.partitions);
         let found = partitions.next().context("one partition was asked for")?;
-        let diverging = (found.diverging_epoch.epoch, found.diverging_epoch.end_offset);
+        let diverging = (
+            found.diverging_epoch.epoch,
+            found.diverging_epoch.end_offset,
+        );
         assert_eq!(diverging, expected, "after epoch {last_fetched_epoch}");
         let has_records = found.records.is_some_and(|records| !records.is_empty());
         assert_eq!(has_records, expected == (-1, -1));

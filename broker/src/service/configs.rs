@@ -236,7 +236,10 @@ impl Services {
         }
         let shown: String = id.chars().take(SHOWN_CHARS).collect();
         Err(ServiceError::invalid_request(
-            format!("broker {} is not the one that answers", shown.escape_debug()),
+            format!(
+                "broker {} is not the one that answers",
+                shown.escape_debug()
+            ),
             format!("ask for broker {local}, or ask the other broker itself"),
         ))
     }

@@ -217,8 +217,7 @@ impl Session {
             // Said again until it is over.
             Err(_) => (None, false),
         };
-        let is_news =
-            has_data || slot.diverging.is_some() || told.is_none() || told != cached.told;
+        let is_news = has_data || slot.diverging.is_some() || told.is_none() || told != cached.told;
         cached.told = told;
         if has_data && let Some(cached) = self.partitions.remove(&at) {
             self.put_last(cached);

@@ -258,7 +258,13 @@ mod tests {
         assert_eq!(&*response.topics[0].name.0, "t");
         let partitions = response.topics[0].partitions.iter();
         let found: Vec<_> = partitions
-            .map(|found| (found.partition_index, found.committed_offset, found.error_code))
+            .map(|found| {
+                (
+                    found.partition_index,
+                    found.committed_offset,
+                    found.error_code,
+                )
+            })
             .collect();
         assert_eq!(found, [(0, -1, error), (3, -1, error)]);
     }
