@@ -8,7 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::{Result, ensure};
+use anyhow::{Context as _, Result, ensure};
 use bytes::Bytes;
 use millstream_tests::{
     Daemon, DaemonOptions, Kafka, Native, http, kafka, native, native::FetchStream, retry, scale,
@@ -17,6 +17,7 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::TcpStream,
+    sync::Mutex,
     task::JoinHandle,
     time::timeout,
 };
@@ -41,6 +42,9 @@ const API_VERSIONS: &[u8] = b"\0\0\0\x0a\0\x12\0\0\0\0\0\x01\xff\xff";
 const SLACK: u32 = 10;
 /// A p99 below this says more of a machine that was idle for once than of the broker.
 const QUICK: Duration = Duration::from_millis(5);
+
+/// One door after the other is crowded: all sockets are in this process, which may not have so many twice.
+static CROWD: Mutex<()> = Mutex::const_new(());
 
 /// Which door is crowded. The healthy client uses the same.
 #[derive(Debug, Clone, Copy)]
@@ -130,7 +134,8 @@ fn allow_descriptors(count: u64) -> Result<()> {
             current: Some(wanted),
             maximum: limit.maximum,
         },
-    )?;
+    )
+    .with_context(|| format!("{count} descriptors are needed (ulimit -Hn)"))?;
     Ok(())
 }
 
@@ -181,6 +186,7 @@ async fn write_much(native: &Native) -> Result<Bytes> {
 }
 
 async fn be_crowded(door: Door) -> Result<()> {
+    let _alone = CROWD.lock().await;
     let connections = scale::from_environment("MILLSTREAM_IDLE_CONNECTIONS", CONNECTIONS);
     allow_descriptors(u64::try_from(connections)? + 500)?;
     let limit = connections + 100;

@@ -102,7 +102,12 @@ public final class Client {
         Properties properties = new Properties();
         properties.put("bootstrap.servers", options.get("--server"));
         properties.put("compression.type", options.get("--codec"));
-        properties.put("linger.ms", "50");
+        String batchBytes = options.get("--batch-bytes");
+        if (batchBytes != null) {
+            properties.put("batch.size", batchBytes);
+        }
+        // For one batch longer than its records take to come: the flush ends it.
+        properties.put("linger.ms", batchBytes == null ? "50" : "30000");
         properties.put("key.serializer", ByteArraySerializer.class.getName());
         properties.put("value.serializer", ByteArraySerializer.class.getName());
         List<Future<RecordMetadata>> sent = new ArrayList<>();
@@ -149,7 +154,11 @@ public final class Client {
             quota.endWithStandardInput();
         }
         try (KafkaConsumer<byte[], byte[]> consumer = new KafkaConsumer<>(properties)) {
-            consumer.subscribe(List.of(options.get("--topics").split(",")));
+            if (options.containsKey("--pattern")) {
+                subscribe(consumer, options.get("--pattern"));
+            } else {
+                consumer.subscribe(List.of(options.get("--topics").split(",")));
+            }
             while (quota.isOpen()) {
                 ConsumerRecords<byte[], byte[]> records = consumer.poll(Duration.ofMillis(200));
                 for (ConsumerRecord<byte[], byte[]> record : records) {
@@ -161,6 +170,13 @@ public final class Client {
                 quota.took(records.count());
             }
         }
+    }
+
+    /** The broker finds the topics that match. Version 3 has no such call, and must compile as well. */
+    private static void subscribe(KafkaConsumer<byte[], byte[]> consumer, String pattern) throws Exception {
+        Class<?> type = Class.forName("org.apache.kafka.clients.consumer.SubscriptionPattern");
+        Object subscription = type.getConstructor(String.class).newInstance(pattern);
+        KafkaConsumer.class.getMethod("subscribe", type).invoke(consumer, subscription);
     }
 
     /** Commits what was consumed, unless a rebalance took its partitions: then others read it again. */

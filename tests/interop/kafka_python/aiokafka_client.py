@@ -9,12 +9,15 @@ import aiokafka.errors
 from contract import BATCH_RECORDS, DELETED_BEFORE, SESSION_MS, main, records, show
 
 
-async def send(server, topic, codec):
+async def send(server, topic, codec, batch_bytes):
+    # Nothing waits between two sends once the topic is known: all are in the batch before its linger ends.
+    options = {} if batch_bytes is None else {"max_batch_size": batch_bytes}
     producer = aiokafka.AIOKafkaProducer(
         bootstrap_servers=server,
         compression_type=None if codec == "none" else codec,
         enable_idempotence=True,
         linger_ms=50,
+        **options,
     )
     await producer.start()
     try:
@@ -58,8 +61,8 @@ async def commit(consumer):
         pass
 
 
-def produce(server, topic, codec):
-    asyncio.run(send(server, topic, codec))
+def produce(server, topic, codec, batch_bytes):
+    asyncio.run(send(server, topic, codec, batch_bytes))
 
 
 def consume(server, topics, group, _protocol, quota):

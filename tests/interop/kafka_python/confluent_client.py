@@ -9,24 +9,25 @@ from confluent_kafka.admin import (
     ResourceType,
 )
 
-from contract import BATCH_RECORDS, DELETED_BEFORE, SESSION_MS, main, records, show
+from contract import BATCH_RECORDS, DELETED_BEFORE, SESSION_MS, linger_ms, main, records, show
 
 
-def produce(server, topic, codec):
+def produce(server, topic, codec, batch_bytes):
     failed = []
 
     def delivered(error, _message):
         if error:
             failed.append(str(error))
 
-    producer = confluent_kafka.Producer(
-        {
-            "bootstrap.servers": server,
-            "compression.type": codec,
-            "enable.idempotence": True,
-            "linger.ms": 50,
-        }
-    )
+    options = {
+        "bootstrap.servers": server,
+        "compression.type": codec,
+        "enable.idempotence": True,
+        "linger.ms": linger_ms(batch_bytes),
+    }
+    if batch_bytes is not None:
+        options["batch.size"] = batch_bytes
+    producer = confluent_kafka.Producer(options)
     for key, value, headers, timestamp in records():
         producer.produce(
             topic,

@@ -7,6 +7,9 @@ import sys
 import threading
 
 SESSION_MS = 10_000
+LINGER_MS = 50
+# For one batch: longer than its records take to come. A flush ends it.
+BATCH_LINGER_MS = 30_000
 BATCH_RECORDS = 500
 DELETED_BEFORE = 5
 
@@ -41,6 +44,10 @@ def show(topic, partition, offset, key, value, headers, timestamp):
     print(json.dumps(record), flush=True)
 
 
+def linger_ms(batch_bytes):
+    return LINGER_MS if batch_bytes is None else BATCH_LINGER_MS
+
+
 class Quota:
     """How many records are still to be consumed: until a number is, or standard input ends."""
 
@@ -63,14 +70,15 @@ class Quota:
 
 
 def main(produce, consume, calls=None):
-    """Runs `produce(server, topic, codec)`, `consume(server, topics, group, protocol, quota)`, or one of the
-    administrative calls, by their names, with `(server, topic)`; prints what a call returns."""
+    """Runs `produce(server, topic, codec, batch_bytes)`, `consume(server, topics, group, protocol, quota)`, or
+    one of the administrative calls, by their names, with `(server, topic)`; prints what a call returns."""
     parser = argparse.ArgumentParser()
     commands = parser.add_subparsers(dest="command", required=True)
     sender = commands.add_parser("produce")
     sender.add_argument("--server", required=True)
     sender.add_argument("--topic", required=True)
     sender.add_argument("--codec", required=True)
+    sender.add_argument("--batch-bytes", type=int)
     reader = commands.add_parser("consume")
     reader.add_argument("--server", required=True)
     reader.add_argument("--topics", required=True)
@@ -83,7 +91,7 @@ def main(produce, consume, calls=None):
     admin.add_argument("--call", required=True, choices=calls or [])
     args = parser.parse_args()
     if args.command == "produce":
-        produce(args.server, args.topic, args.codec)
+        produce(args.server, args.topic, args.codec, args.batch_bytes)
     elif args.command == "admin":
         answer = calls[args.call](args.server, args.topic)
         if answer is not None:

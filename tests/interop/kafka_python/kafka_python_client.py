@@ -4,14 +4,16 @@ import kafka
 import kafka.admin
 import kafka.errors
 
-from contract import BATCH_RECORDS, DELETED_BEFORE, SESSION_MS, main, records, show
+from contract import BATCH_RECORDS, DELETED_BEFORE, SESSION_MS, linger_ms, main, records, show
 
 
-def produce(server, topic, codec):
+def produce(server, topic, codec, batch_bytes):
+    options = {} if batch_bytes is None else {"batch_size": batch_bytes}
     producer = kafka.KafkaProducer(
         bootstrap_servers=server,
         compression_type=None if codec == "none" else codec,
-        linger_ms=50,
+        linger_ms=linger_ms(batch_bytes),
+        **options,
     )
     sent = []
     for key, value, headers, timestamp in records():

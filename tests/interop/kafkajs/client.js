@@ -1,17 +1,30 @@
 // KafkaJS under the command line of `../README.md`. It knows gzip itself, and snappy through a package of
-// its authors; codecs for lz4 and zstd are packages that compile native code. It sends no header without a
-// value: such a value is empty.
+// its authors; for lz4 and zstd there are packages with compiled binaries that know nothing of Kafka. What one
+// call sends to a partition is one batch, however large. It sends no header without a value: such a value is
+// empty.
 
 const { parseArgs } = require("node:util");
 const readline = require("node:readline");
 const { CompressionCodecs, CompressionTypes, Kafka, logLevel } = require("kafkajs");
+const lz4 = require("lz4-napi");
+const zstd = require("@mongodb-js/zstd");
+
+// KafkaJS asks for a codec when it needs one, and gives it records in an encoder.
+const codecOf = (compress, decompress) => () => ({
+  compress: (encoder) => compress(encoder.buffer),
+  decompress: (buffer) => decompress(buffer),
+});
 
 CompressionCodecs[CompressionTypes.Snappy] = require("kafkajs-snappy");
+CompressionCodecs[CompressionTypes.LZ4] = codecOf(lz4.compressFrame, lz4.decompressFrame);
+CompressionCodecs[CompressionTypes.ZSTD] = codecOf(zstd.compress, zstd.decompress);
 
 const CODECS = {
   none: CompressionTypes.None,
   gzip: CompressionTypes.GZIP,
   snappy: CompressionTypes.Snappy,
+  lz4: CompressionTypes.LZ4,
+  zstd: CompressionTypes.ZSTD,
 };
 const SESSION_MS = 10_000;
 const DELETED_BEFORE = "5";
@@ -105,7 +118,7 @@ async function deleteRecords(kafka, { topic }) {
 const COMMANDS = { produce, consume, admin: deleteRecords };
 
 async function main() {
-  const names = ["server", "topic", "codec", "topics", "group", "protocol", "count", "call"];
+  const names = ["server", "topic", "codec", "batch-bytes", "topics", "group", "protocol", "count", "call"];
   const options = Object.fromEntries(names.map((name) => [name, { type: "string" }]));
   const { values, positionals } = parseArgs({ options, allowPositionals: true });
   const kafka = new Kafka({ brokers: [values.server], logLevel: logLevel.ERROR });

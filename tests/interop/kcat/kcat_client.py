@@ -11,7 +11,7 @@ import sys
 import threading
 
 sys.path.append(os.path.join(os.path.dirname(__file__), "../kafka_python"))
-from contract import SESSION_MS, main, records, show  # noqa: E402
+from contract import SESSION_MS, linger_ms, main, records, show  # noqa: E402
 
 KEY_END = b"\x1e\x1ekey\x1e\x1e"
 RECORD_END = b"\x1e\x1erecord\x1e\x1e"
@@ -19,14 +19,18 @@ RECORD_END = b"\x1e\x1erecord\x1e\x1e"
 FORMAT = "%t\\n%p %o %T %K %S %h\\n%k%s"
 
 
-def produce(server, topic, codec):
+def produce(server, topic, codec, batch_bytes):
     runs = {}
     for key, value, headers, _ in records():
         has_empty = b"" in (key, value)
         runs.setdefault((tuple(headers), has_empty), []).append((key, value))
     for (headers, has_empty), batch in runs.items():
-        command = ["kcat", "-P", "-b", server, "-t", topic, "-X", "linger.ms=50"]
+        command = ["kcat", "-P", "-b", server, "-t", topic]
         command += ["-X", "enable.idempotence=true", "-D", RECORD_END, "-K", KEY_END]
+        command += ["-X", f"linger.ms={linger_ms(batch_bytes)}"]
+        if batch_bytes is not None:
+            # kcat does not flush: the last record sends the batch.
+            command += ["-X", f"batch.size={batch_bytes}", "-X", f"batch.num.messages={len(batch)}"]
         command += [] if codec == "none" else ["-z", codec]
         command += [] if has_empty else ["-Z"]
         for name, value in headers:

@@ -48,10 +48,11 @@ type Record struct {
 // DeletedBefore is the first offset that the call delete-records leaves.
 const DeletedBefore = 5
 
-// Options are what a command was given.
+// Options are what a command was given; BatchBytes is 0 where batches may be as they are.
 type Options struct {
 	Server, Topic, Codec, Group, Protocol, Call string
 	Topics                                      []string
+	BatchBytes                                  int
 	quota                                       *quota
 }
 
@@ -69,6 +70,7 @@ func Run(
 	flags.StringVar(&options.Server, "server", "", "")
 	flags.StringVar(&options.Topic, "topic", "", "")
 	flags.StringVar(&options.Codec, "codec", "", "")
+	flags.IntVar(&options.BatchBytes, "batch-bytes", 0, "")
 	flags.StringVar(&options.Group, "group", "", "")
 	flags.StringVar(&options.Protocol, "protocol", "", "")
 	flags.StringVar(&options.Call, "call", "", "")

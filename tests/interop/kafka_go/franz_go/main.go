@@ -25,12 +25,18 @@ var codecs = map[string]kgo.CompressionCodec{
 }
 
 func produce(options contract.Options, records []contract.Record) error {
-	client, err := kgo.NewClient(
+	linger := 50 * time.Millisecond
+	settings := []kgo.Opt{
 		kgo.SeedBrokers(options.Server),
 		kgo.DefaultProduceTopic(options.Topic),
 		kgo.ProducerBatchCompression(codecs[options.Codec]),
-		kgo.ProducerLinger(50*time.Millisecond),
-	)
+	}
+	if options.BatchBytes > 0 {
+		// All records are there at once, so that no more is needed.
+		linger = time.Second
+		settings = append(settings, kgo.ProducerBatchMaxBytes(int32(options.BatchBytes)))
+	}
+	client, err := kgo.NewClient(append(settings, kgo.ProducerLinger(linger))...)
 	if err != nil {
 		return err
 	}

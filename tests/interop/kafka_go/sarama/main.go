@@ -38,6 +38,12 @@ func settings() *sarama.Config {
 func produce(options contract.Options, records []contract.Record) error {
 	config := settings()
 	config.Producer.Compression = codecs[options.Codec]
+	if options.BatchBytes > 0 {
+		// The last record has the batch sent.
+		config.Producer.MaxMessageBytes = options.BatchBytes
+		config.Producer.Flush.Messages = len(records)
+		config.Producer.Flush.Frequency = 30 * time.Second
+	}
 	producer, err := sarama.NewSyncProducer([]string{options.Server}, config)
 	if err != nil {
 		return err

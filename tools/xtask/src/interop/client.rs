@@ -203,7 +203,7 @@ pub(crate) const CLIENTS: &[Client] = &[
         name: "KafkaJS 2.2.4",
         needs: Needs::Node,
         program: "client.js",
-        codecs: &["none", "gzip", "snappy"],
+        codecs: CODECS,
         protocols: CLASSIC,
         admin: DELETION,
         sends_without: &[Loss::HeaderOrder, Loss::NullHeaderValues],
@@ -243,6 +243,27 @@ impl Client {
         if let Some(count) = subscription.count {
             command.args(["--count", &count.to_string()]);
         }
+        command
+    }
+
+    /// Whether it can have the broker find topics by a regular expression: Java can since version 4.
+    pub(crate) fn has_patterns(&self) -> bool {
+        self.needs == Needs::Java(KAFKA)
+    }
+
+    /// Its program with the second, for topics whose names match a regular expression.
+    pub(crate) fn consume_matching(
+        &self,
+        installation: &Installation,
+        server: &str,
+        pattern: &str,
+        group: &str,
+    ) -> Command {
+        let mut command = self.command(installation);
+        command
+            .args(["consume", "--server", server])
+            .args(["--pattern", pattern, "--group", group])
+            .args(["--protocol", Protocol::Consumer.name()]);
         command
     }
 

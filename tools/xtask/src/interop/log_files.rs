@@ -1,7 +1,7 @@
 //! Which codecs the batches of a topic have in a broker's log files, which are Kafka's in both brokers: that a
 //! client compresses at all is seen nowhere else.
 
-use std::{collections::BTreeSet, fs, path::Path};
+use std::{fs, path::Path};
 
 use anyhow::{Context, Result, ensure};
 
@@ -13,12 +13,12 @@ const LENGTH_END: usize = 12;
 const ATTRIBUTES: usize = 22;
 const CODEC_MASK: u8 = 0x07;
 
-/// Names of the codecs of all batches of a topic.
+/// Names of the codecs of a topic's batches, one a batch.
 ///
 /// # Errors
 /// When there is no file of it, or one cannot be read.
-pub(crate) fn codecs(data_dir: &Path, topic: &str) -> Result<BTreeSet<&'static str>> {
-    let mut found = BTreeSet::new();
+pub(crate) fn codecs(data_dir: &Path, topic: &str) -> Result<Vec<&'static str>> {
+    let mut found = Vec::new();
     for partition in fs::read_dir(data_dir)? {
         let partition = partition?;
         let name = partition.file_name();
@@ -46,7 +46,7 @@ pub(crate) fn codecs(data_dir: &Path, topic: &str) -> Result<BTreeSet<&'static s
 }
 
 /// Walks over the batches of a segment, to its end or to the zeros that are reserved behind it.
-fn batch_codecs(mut segment: &[u8], found: &mut BTreeSet<&'static str>) -> Result<()> {
+fn batch_codecs(mut segment: &[u8], found: &mut Vec<&'static str>) -> Result<()> {
     while let Some(header) = segment.get(..=ATTRIBUTES) {
         let length = header
             .get(8..LENGTH_END)
@@ -57,7 +57,7 @@ fn batch_codecs(mut segment: &[u8], found: &mut BTreeSet<&'static str>) -> Resul
         }
         let attributes = header.last().context("a header is longer")?;
         let codec = usize::from(attributes & CODEC_MASK);
-        found.insert(CODECS.get(codec).context("a codec that Kafka has not")?);
+        found.push(CODECS.get(codec).context("a codec that Kafka has not")?);
         let end = usize::try_from(length)?.saturating_add(LENGTH_END);
         segment = segment.get(end..).context("a batch is cut short")?;
     }
@@ -81,9 +81,9 @@ mod tests {
     fn each_batch_counts_and_reserved_space_does_not() {
         let mut segment = [batch(0, 40), batch(4, 0), batch(2 | 0x10, 7)].concat();
         segment.resize(500, 0);
-        let mut found = BTreeSet::new();
+        let mut found = Vec::new();
         batch_codecs(&segment, &mut found).expect("whole batches");
-        assert_eq!(found, BTreeSet::from(["none", "snappy", "zstd"]));
+        assert_eq!(found, ["none", "zstd", "snappy"]);
         assert!(batch_codecs(&batch(1, 9)[..24], &mut found).is_err());
     }
 }

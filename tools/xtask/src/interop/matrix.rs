@@ -50,18 +50,20 @@ impl Table {
                 "Rows produce with the codec of the column: 221 records over three partitions with keys, null \
                  keys, null and empty values, bytes that are no text, headers (one name twice, null and empty \
                  values, bytes) and a value of 900 kB are acknowledged, idempotently where the client can; \
-                 the batches in the broker's log have that codec."
+                 the batches in the broker's log have that codec. With `one batch`, 1,000 records of 900 bytes are \
+                 one batch in the log, of nine tenths of a megabyte."
             }
             Self::Consume => {
-                "Rows read, in a group, all that columns produced with every codec that both have: each record once, byte for \
-                 byte, with headers and timestamps, those of a key in their order. Not compared is what a client cannot \
-                 send or tell: timestamps (kcat), header values that are null (kafka-python, KafkaJS), and the \
-                 order of headers of different names (KafkaJS)."
+                "Rows read, in a group, all that columns produced with every codec that both have, the one batch, \
+                 too: each record once, byte for byte, with headers and timestamps, those of a key in their order. \
+                 Not compared is what a client cannot send or tell: timestamps (kcat), header values that are null \
+                 (kafka-python, KafkaJS), and the order of headers of different names (KafkaJS)."
             }
             Self::Groups => {
                 "Three members of a group share six partitions; one is killed, the two others take over its \
                  partitions; every record is read; both leave, and a member that comes then finds every offset \
-                 committed."
+                 committed. With `regex`, the broker finds the topics of one member by a regular expression: those \
+                 that match are read, one that is created later, too, and no other."
             }
             Self::Migration => {
                 "Three members roll one by one from one protocol to the other, while records come: after each \
@@ -74,7 +76,8 @@ impl Table {
             }
             Self::Tools => {
                 "The command-line tools of Apache Kafka of the version of the column, each with the output that \
-                 it must print."
+                 it must print. Where they describe a member, that is a consumer of the same version: its id, \
+                 its host, its partitions and their offsets are shown."
             }
             Self::Streams => {
                 "Kafka Streams' `WordCountDemo` counts what was produced, and goes on from its changelog topic \

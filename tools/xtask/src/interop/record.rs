@@ -11,6 +11,9 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 const RECORDS: usize = 220;
 /// Close to the largest message that clients send by default.
 const LARGE_BYTES: usize = 900_000;
+/// Together close to the largest batch that clients send by default, too.
+const BATCH_RECORDS: usize = 1_000;
+const BATCH_VALUE_BYTES: usize = 900;
 const START_MS: i64 = 1_700_000_000_000;
 
 /// Bytes, in base64.
@@ -134,6 +137,18 @@ pub(crate) fn sample(name: &str) -> Vec<Record> {
         .collect();
     sample.push(record(Some(b"large"), Some(&large()), &twice, START_MS));
     sample
+}
+
+/// Records of one key, as many as go into one batch.
+pub(crate) fn one_batch(name: &str) -> Vec<Record> {
+    (0..BATCH_RECORDS)
+        .zip(START_MS..)
+        .map(|(number, timestamp)| {
+            let text = format!("{name} {number} ");
+            let value = format!("{text:.<BATCH_VALUE_BYTES$}");
+            record(Some(b"batch"), Some(value.as_bytes()), &[], timestamp)
+        })
+        .collect()
 }
 
 /// Text without repetition that every codec makes smaller: letters from a generator of Lehmer's.

@@ -68,10 +68,11 @@ impl Selection {
         if has(Table::Produce) || has(Table::Consume) || has(Table::Admin) {
             needs.extend(self.clients.iter().map(|client| client.needs));
         }
-        if has(Table::Groups) || has(Table::Migration) {
+        let has_groups = has(Table::Groups) || has(Table::Migration);
+        if has_groups {
             needs.extend(self.group_clients.iter().map(|client| client.needs));
         }
-        if has(Table::Groups) || has(Table::Migration) || has(Table::Streams) {
+        if has_groups || has(Table::Tools) || has(Table::Streams) {
             needs.insert(Needs::Kcat);
         }
         if has(Table::Tools) {
@@ -100,7 +101,7 @@ mod tests {
         let tools = Selection::of(vec![Table::Tools], &["KafkaJS".to_owned()], false);
         assert_eq!(
             tools.needs(),
-            BTreeSet::from([Needs::Java(KAFKA), Needs::Java(KAFKA_3)])
+            BTreeSet::from([Needs::Kcat, Needs::Java(KAFKA), Needs::Java(KAFKA_3)])
         );
         let produce = Selection::of(vec![Table::Produce], &["KafkaJS".to_owned()], true);
         assert_eq!(

@@ -2,7 +2,7 @@
 
 use anyhow::{Context, Result};
 
-use super::produce::{records, topic};
+use super::produce::Load;
 use crate::interop::{
     bench::Bench,
     client::{Client, Protocol, Subscription},
@@ -26,13 +26,10 @@ pub(crate) fn run(bench: &mut Bench<'_>) {
 }
 
 fn consume(bench: &Bench<'_>, reader: &Client, protocol: Protocol, writer: &Client) -> Result<()> {
-    let codecs = writer
-        .codecs
-        .iter()
-        .filter(|codec| reader.codecs.contains(codec));
-    let topics: Vec<_> = codecs.clone().map(|codec| topic(writer, codec)).collect();
+    let loads = Load::between(writer, reader);
+    let topics: Vec<_> = loads.iter().map(|load| load.topic(writer)).collect();
     let topics: Vec<_> = topics.iter().map(String::as_str).collect();
-    let sent: Vec<_> = codecs.map(|codec| records(writer, codec)).collect();
+    let sent: Vec<_> = loads.iter().map(|load| load.records(writer)).collect();
     let subscription = Subscription {
         topics: &topics,
         group: &format!("{}-{}-of-{}", reader.id(), protocol.name(), writer.id()),

@@ -4,7 +4,10 @@ use std::collections::BTreeSet;
 
 use anyhow::{Context, Result, ensure};
 
-use super::members::{Group, Members};
+use super::{
+    members::{Group, Members},
+    regex,
+};
 use crate::interop::{
     bench::Bench,
     client::{Client, Protocol, Subscription},
@@ -15,12 +18,17 @@ use crate::interop::{
 
 const MEMBERS: usize = 3;
 
-/// Runs a cell for each client and each protocol that it has.
+/// Runs a cell for each client and each protocol that it has, and one where it has regular expressions.
 pub(crate) fn run(bench: &mut Bench<'_>) {
     for client in &bench.selection.group_clients {
         for protocol in client.protocols {
             bench.cell(Table::Groups, client.name, protocol.name(), |bench| {
                 share_and_take_over(bench, client, *protocol)
+            });
+        }
+        if client.has_patterns() {
+            bench.cell(Table::Groups, client.name, "consumer, regex", |bench| {
+                regex::read_what_matches(bench, client)
             });
         }
     }

@@ -56,22 +56,27 @@ impl<'a> Group<'a> {
             .consume(self.bench.installation, server, subscription)
     }
 
-    /// Produces records with keys of their own; kcat does it, as it starts fastest.
+    /// Produces records with keys of their own.
     pub(super) fn produce_round(&self, name: &str) -> Result<Round> {
-        let records: Vec<_> = (0..ROUND_RECORDS)
-            .map(|number| Record::of(&format!("{name}-{number}"), "value"))
-            .collect();
-        let keys = records.iter().filter_map(|record| record.key.as_ref());
-        let lines: Vec<u8> = keys
-            .flat_map(|key| [&key.0, KEY_END.as_bytes(), b"value\n"].concat())
-            .collect();
-        let mut kcat = Command::new("kcat");
-        kcat.args(["-P", "-b", &self.bench.broker.server, "-t", &self.name])
-            .args(["-K", KEY_END])
-            .stderr(Stdio::piped());
-        program::run(&kcat, &lines)?;
-        Ok(records.into_iter().map(|record| record.key).collect())
+        produce_keys(self.bench, &self.name, name)
     }
+}
+
+/// Produces records with keys of their own to a topic; kcat does it, as it starts fastest.
+pub(super) fn produce_keys(bench: &Bench<'_>, topic: &str, name: &str) -> Result<Round> {
+    let records: Vec<_> = (0..ROUND_RECORDS)
+        .map(|number| Record::of(&format!("{name}-{number}"), "value"))
+        .collect();
+    let keys = records.iter().filter_map(|record| record.key.as_ref());
+    let lines: Vec<u8> = keys
+        .flat_map(|key| [&key.0, KEY_END.as_bytes(), b"value\n"].concat())
+        .collect();
+    let mut kcat = Command::new("kcat");
+    kcat.args(["-P", "-b", &bench.broker.server, "-t", topic])
+        .args(["-K", KEY_END])
+        .stderr(Stdio::piped());
+    program::run(&kcat, &lines)?;
+    Ok(records.into_iter().map(|record| record.key).collect())
 }
 
 /// Those that run, and what is known to be read.

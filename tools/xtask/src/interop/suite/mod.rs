@@ -10,7 +10,9 @@ pub(super) mod produce;
 pub(super) mod streams;
 pub(super) mod tools;
 
+mod describe;
 mod members;
+mod regex;
 
 use super::client::{Client, Protocol};
 

@@ -3,8 +3,9 @@
 
 use std::{fs, path::PathBuf};
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
 
+use super::describe;
 use crate::interop::{bench::Bench, client::KAFKA_3, matrix::Table, program};
 
 /// One call of a tool. `{server}`, `{topic}`, `{group}` and `{file}` stand for what the run chooses.
@@ -437,7 +438,22 @@ pub(crate) fn run(bench: &mut Bench<'_>) {
                 call.run(bench, class, version)
             });
         }
+        describe::run(bench, version);
     }
+}
+
+/// What `kafka-consumer-groups` of a version prints.
+pub(super) fn consumer_groups(
+    bench: &Bench<'_>,
+    version: &str,
+    arguments: &[&str],
+) -> Result<String> {
+    let class = CONSUMER_GROUPS.class(version).context("no such tool")?;
+    let mut command = bench.installation.java(version, class);
+    command
+        .args(arguments)
+        .args(CONSUMER_GROUPS.connection(&bench.broker.server));
+    Ok(program::run(&command, b"")?.stdout)
 }
 
 impl Tool {
