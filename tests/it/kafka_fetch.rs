@@ -116,29 +116,44 @@ async fn batch_that_is_too_much_is_left_for_the_next_fetch_and_ends_the_wait() -
     Ok(())
 }
 
+/// A fetch of the first partition by a client whose last record is of this leader epoch.
+async fn fetch_after(client: &mut Kafka, epoch: i32, offset: i64) -> Result<PartitionData> {
+    let mut request = kafka::fetch_request("grows", 0, offset, MAX_BYTES);
+    for topic in &mut request.topics {
+        for partition in &mut topic.partitions {
+            partition.last_fetched_epoch = epoch;
+        }
+    }
+    let response = client.call(kafka::FETCH_VERSION, &request).await?;
+    let mut partitions = response.responses.into_iter().flat_map(|it| it.partitions);
+    partitions.next().context("one partition was asked for")
+}
+
 #[tokio::test]
 async fn client_whose_log_goes_further_is_told_where_they_part() -> Result<()> {
     let daemon = Daemon::start()?;
     topic_with_a_record(&daemon).await?;
     let mut client = Kafka::connect(daemon.kafka()).await?;
-    // Whoever has a record of an epoch that never was here; of the one that is, up to its end; and nothing.
-    for (last_fetched_epoch, expected) in [(7, (0, 1)), (0, (-1, -1)), (-1, (-1, -1))] {
-        let mut request = kafka::fetch_request("grows", 0, 0, MAX_BYTES);
-        for topic in &mut request.topics {
-            for partition in &mut topic.partitions {
-                partition.last_fetched_epoch = last_fetched_epoch;
-            }
-        }
-        let response = client.call(kafka::FETCH_VERSION, &request).await?;
-        let mut partitions = response.responses.into_iter().flat_map(|it| it.partitions);
-        let found = partitions.next().context("one partition was asked for")?;
-        let diverging = (
-            found.diverging_epoch.epoch,
-            found.diverging_epoch.end_offset,
-        );
-        assert_eq!(diverging, expected, "after epoch {last_fetched_epoch}");
+    let nothing = (-1, -1);
+    // From the client's log, or without a word of it; five records further than this log goes; from an epoch
+    // of which nothing is known.
+    for (epoch, offset, expected, error) in [
+        (0, 0, nothing, "error 0"),
+        (-1, 0, nothing, "error 0"),
+        (0, 6, (0, 1), "error 0"),
+        (7, 0, nothing, "OffsetOutOfRange"),
+    ] {
+        let found = fetch_after(&mut client, epoch, offset).await?;
+        let case = format!("after epoch {epoch}, from offset {offset}");
+        assert_eq!(kafka::error_name(found.error_code), error, "{case}");
+        let diverging = &found.diverging_epoch;
+        assert_eq!((diverging.epoch, diverging.end_offset), expected, "{case}");
         let has_records = found.records.is_some_and(|records| !records.is_empty());
-        assert_eq!(has_records, expected == (-1, -1));
+        assert_eq!(
+            has_records,
+            expected == nothing && error == "error 0",
+            "{case}"
+        );
     }
     Ok(())
 }
