@@ -111,6 +111,12 @@ impl Rounds {
         self.latency_us.len() as f64 / self.elapsed.as_secs_f64()
     }
 
+    /// Bytes written, over all files.
+    #[must_use]
+    pub fn bytes(&self) -> u64 {
+        self.latency_us.len() * self.size as u64
+    }
+
     /// MB per second, over all files.
     #[must_use]
     pub fn mb_per_s(&self) -> f64 {

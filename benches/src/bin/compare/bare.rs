@@ -12,11 +12,23 @@ use std::{
     time::Duration,
 };
 
-use anyhow::{Result, ensure};
-use bytes::Bytes;
+use anyhow::{Context as _, Result, anyhow, bail, ensure};
+use bytes::{Buf as _, Bytes, BytesMut};
+use kafka_protocol::{
+    messages::{
+        ApiKey, ApiVersionsResponse, BrokerId, MetadataResponse, ProduceRequest, ProduceResponse,
+        RequestHeader, ResponseHeader, TopicName,
+        api_versions_response::ApiVersion,
+        metadata_response::{
+            MetadataResponseBroker, MetadataResponsePartition, MetadataResponseTopic,
+        },
+        produce_response::{PartitionProduceResponse, TopicProduceResponse},
+    },
+    protocol::{Decodable as _, Encodable, HeaderVersion, StrBytes},
+};
 use rustix::time::ClockId;
 
-use crate::frames;
+use crate::{control::topic_name, frames};
 
 /// Bytes of a file that are reserved at once, as our log does.
 const RESERVED_BYTES: u64 = 16 << 20;
@@ -134,6 +146,126 @@ impl Server {
         });
         Ok(Self { address, accepting })
     }
+}
+
+/// Starts a server that takes whatever a Kafka client produces to a topic of so many partitions, and keeps
+/// nothing of it, for as long as this process lives; its address.
+///
+/// # Errors
+/// No port.
+pub fn start_kafka_sink(topic: &str, partitions: i32) -> Result<String> {
+    let listener = TcpListener::bind("127.0.0.1:0")?;
+    let address = listener.local_addr()?;
+    let sink = Arc::new(KafkaSink {
+        topic: topic_name(topic),
+        partitions,
+        port: address.port().into(),
+    });
+    thread::spawn(move || {
+        for socket in listener.incoming().flatten() {
+            let sink = Arc::clone(&sink);
+            thread::spawn(move || {
+                let answer = |socket: &mut TcpStream, message: &[u8]| {
+                    let answer = sink.answer(Bytes::copy_from_slice(message))?;
+                    Ok(socket.write_all(&answer)?)
+                };
+                // A client that closes its connection is the end of it.
+                drop(socket.set_nodelay(true));
+                drop(serve(socket, answer));
+            });
+        }
+    });
+    Ok(address.to_string())
+}
+
+/// What a client is told of a broker that keeps nothing.
+#[derive(Debug)]
+struct KafkaSink {
+    topic: TopicName,
+    partitions: i32,
+    port: i32,
+}
+
+impl KafkaSink {
+    fn answer(&self, mut message: Bytes) -> Result<Vec<u8>> {
+        let mut key = message.get(..4).context("a message without a key")?;
+        let (key, version) = (ApiKey::try_from(key.get_i16()), key.get_i16());
+        let key = key.map_err(|()| anyhow!("a key that nobody knows"))?;
+        let header = RequestHeader::decode(&mut message, key.request_header_version(version))?;
+        let correlation_id = header.correlation_id;
+        match key {
+            ApiKey::ApiVersions => encoded(correlation_id, version, &versions()),
+            ApiKey::Metadata => encoded(correlation_id, version, &self.metadata()),
+            ApiKey::Produce => {
+                let request = ProduceRequest::decode(&mut message, version)?;
+                encoded(correlation_id, version, &produced(request))
+            }
+            other => bail!("nobody was told of {other:?}"),
+        }
+    }
+
+    fn metadata(&self) -> MetadataResponse {
+        let (node, host) = (BrokerId(1), StrBytes::from_static_str("127.0.0.1"));
+        let broker = MetadataResponseBroker::default().with_node_id(node);
+        let partitions = (0..self.partitions).map(|partition| {
+            MetadataResponsePartition::default()
+                .with_partition_index(partition)
+                .with_leader_id(node)
+                .with_replica_nodes(vec![node])
+                .with_isr_nodes(vec![node])
+        });
+        let topic = MetadataResponseTopic::default()
+            .with_name(Some(self.topic.clone()))
+            .with_partitions(partitions.collect());
+        MetadataResponse::default()
+            .with_brokers(vec![broker.with_host(host).with_port(self.port)])
+            .with_controller_id(node)
+            .with_topics(vec![topic])
+    }
+}
+
+/// What librdkafka must see before it sends batches of the present format.
+fn versions() -> ApiVersionsResponse {
+    let served = [
+        (ApiKey::Produce, 3, 7),
+        (ApiKey::Fetch, 4, 4),
+        (ApiKey::Metadata, 1, 4),
+        (ApiKey::ApiVersions, 0, 3),
+    ];
+    let served = served.map(|(key, min, max)| {
+        ApiVersion::default()
+            .with_api_key(key as i16)
+            .with_min_version(min)
+            .with_max_version(max)
+    });
+    ApiVersionsResponse::default().with_api_keys(served.to_vec())
+}
+
+fn produced(request: ProduceRequest) -> ProduceResponse {
+    let topics = request.topic_data.into_iter().map(|topic| {
+        let partitions = topic.partition_data.iter();
+        let partitions = partitions
+            .map(|partition| PartitionProduceResponse::default().with_index(partition.index));
+        TopicProduceResponse::default()
+            .with_partition_responses(partitions.collect())
+            .with_name(topic.name)
+    });
+    ProduceResponse::default().with_responses(topics.collect())
+}
+
+/// An answer with its header, the length in front.
+fn encoded<R: Encodable + HeaderVersion>(
+    correlation_id: i32,
+    version: i16,
+    response: &R,
+) -> Result<Vec<u8>> {
+    let mut message = BytesMut::new();
+    ResponseHeader::default()
+        .with_correlation_id(correlation_id)
+        .encode(&mut message, R::header_version(version))?;
+    response.encode(&mut message, version)?;
+    let length = u32::try_from(message.len())?.to_be_bytes();
+    Ok([&length[..], &message].concat())
 }
 
 /// Answers each message until the client closes its connection.

@@ -17,9 +17,11 @@ use crate::{
 const OF_CEILING: f64 = 0.7;
 /// What acknowledgements may take beyond the linger.
 const BEYOND_LINGER_MS: f64 = 2.0;
-/// Broker CPU-s per GiB produced with pre-encoded frames, and consumed.
+/// Broker CPU-s per GiB produced with pre-encoded frames, and consumed; and against Kafka's.
 const PRODUCE_CPU_S: f64 = 0.8;
+const PRODUCE_CPU_TIMES: Wanted = Wanted::TimesAtMost(1.0 / 3.0);
 const CONSUME_CPU_S: f64 = 0.4;
+const CONSUME_CPU_TIMES: Wanted = Wanted::TimesAtMost(0.8);
 /// One request on its way on one connection.
 const UNBATCHED_P50_MS: f64 = 0.07;
 const UNBATCHED_P99_MS: f64 = 0.3;
@@ -93,6 +95,12 @@ impl Target {
             wanted,
             ceilings: &[],
         }
+    }
+
+    /// With what the machine allows at most.
+    const fn within(mut self, ceilings: &'static [&'static str]) -> Self {
+        self.ceilings = ceilings;
+        self
     }
 
     fn held(&self, store: &Store) -> Option<Held> {
@@ -176,40 +184,48 @@ fn start_and_memory(workload: Workload) -> [Target; 2] {
 
 fn throughput() -> Vec<Target> {
     let mut targets = Vec::new();
-    let mut add = |case: Case, unit, wanted| {
-        targets.push(Target::new(Workload::B, case, unit, wanted));
-    };
-    for partitions in [1, 16] {
+    for (partitions, librdkafka_sink) in [1, 16].into_iter().zip(&throughput::LIBRDKAFKA_SINK) {
         for durability in Durability::ALL {
             let of = |kind: Kind| kind.case(KIB, partitions).with(durability);
-            let (librdkafka, frames) = (of(Kind::LibrdkafkaProduce), of(Kind::FramesProduce));
-            add(librdkafka.clone(), Unit::MbPerS, Wanted::TimesAtLeast(1.5));
-            add(frames.clone(), Unit::MbPerS, Wanted::TimesAtLeast(3.0));
-            for case in [librdkafka, frames.clone()] {
-                let wanted = Wanted::TimesAtMost(1.0 / 3.0);
-                add(case, Unit::BrokerCpuPerGib, wanted);
+            let bare = bare_produce(partitions, durability);
+            let librdkafka = of(Kind::LibrdkafkaProduce);
+            let rate = Target::new(
+                Workload::B,
+                librdkafka.clone(),
+                Unit::MbPerS,
+                Wanted::TimesAtLeast(1.5),
+            );
+            targets.push(rate.within(std::slice::from_ref(librdkafka_sink)));
+            let frames = of(Kind::FramesProduce);
+            for (case, unit, wanted) in [
+                (frames.clone(), Unit::MbPerS, Wanted::TimesAtLeast(3.0)),
+                (librdkafka, Unit::BrokerCpuPerGib, PRODUCE_CPU_TIMES),
+                (frames.clone(), Unit::BrokerCpuPerGib, PRODUCE_CPU_TIMES),
+                (frames, Unit::BrokerCpuPerGib, Wanted::AtMost(PRODUCE_CPU_S)),
+            ] {
+                targets.push(Target::new(Workload::B, case, unit, wanted).within(bare));
             }
-            let wanted = Wanted::AtMost(PRODUCE_CPU_S);
-            add(frames, Unit::BrokerCpuPerGib, wanted);
         }
         for kind in [Kind::LibrdkafkaConsume, Kind::FramesFetch] {
-            let case = kind.case(KIB, partitions);
-            let wanted = Wanted::TimesAtMost(0.8);
-            add(case.clone(), Unit::BrokerCpuPerGib, wanted);
-            let wanted = Wanted::AtMost(CONSUME_CPU_S);
-            add(case, Unit::BrokerCpuPerGib, wanted);
+            for wanted in [CONSUME_CPU_TIMES, Wanted::AtMost(CONSUME_CPU_S)] {
+                let case = kind.case(KIB, partitions);
+                let target = Target::new(Workload::B, case, Unit::BrokerCpuPerGib, wanted);
+                targets.push(target.within(&[throughput::BARE_FETCH]));
+            }
         }
-    }
-    for target in &mut targets {
-        target.ceilings = match target.ours.0.durability {
-            Some(Durability::Flushed) => &[throughput::DISK, throughput::BARE_PRODUCE],
-            Some(Durability::Memory) => &[throughput::BARE_PRODUCE],
-            None => &[throughput::BARE_FETCH],
-        };
     }
     targets.extend(flushed_against_memory());
     targets.extend(start_and_memory(Workload::B));
     targets
+}
+
+/// What a broker has to do at least with batches of 64 KiB: to a file, to a disk, to many files of it.
+const fn bare_produce(partitions: i32, durability: Durability) -> &'static [&'static str] {
+    match (durability, partitions) {
+        (Durability::Memory, _) => &[throughput::BARE_PRODUCE],
+        (Durability::Flushed, 1) => &[throughput::BARE_PRODUCE, throughput::DISK],
+        (Durability::Flushed, _) => &[throughput::BARE_PRODUCE, throughput::DISK_MANY],
+    }
 }
 
 /// Our slower durability against Kafka's faster one.
@@ -217,13 +233,13 @@ fn flushed_against_memory() -> impl Iterator<Item = Target> {
     let kinds = [Kind::LibrdkafkaProduce, Kind::FramesProduce];
     let cases = kinds
         .into_iter()
-        .flat_map(|kind| [1, 16].map(|partitions| kind.case(KIB, partitions)));
-    cases.map(|case| Target {
+        .flat_map(|kind| [1, 16].map(|partitions| (partitions, kind.case(KIB, partitions))));
+    cases.map(|(partitions, case)| Target {
         workload: Workload::B,
         ours: (case.clone().with(Durability::Flushed), Unit::MbPerS),
         kafkas: (case.with(Durability::Memory), Unit::MbPerS),
         wanted: Wanted::TimesAtLeast(1.0),
-        ceilings: &[throughput::DISK],
+        ceilings: bare_produce(partitions, Durability::Flushed),
     })
 }
 

@@ -9,7 +9,7 @@ use std::{
 
 use anyhow::{Context as _, Result};
 use bytes::BytesMut;
-use millstream_benches::{floor::Floor, loopback};
+use millstream_benches::{floor::Floor, loopback, process};
 use millstream_proto::{
     Offset,
     record::{BatchHeader, patch},
@@ -17,7 +17,7 @@ use millstream_proto::{
 
 use super::{GIB, KIB, Loads, add_cost, add_rate};
 use crate::{
-    bare::Server,
+    bare::{self, Server},
     broker::Broker,
     figure::{Case, Durability, Figures, Unit},
     frames,
@@ -64,8 +64,15 @@ impl Kind {
 
 /// The case of the machine's disk.
 pub const DISK: &str = "1 MiB pwrite and fdatasync, one file";
+/// The case of the same with a file for each of many partitions.
+pub const DISK_MANY: &str = "64 KiB pwrite and fdatasync, 16 files at once";
 /// The case of its loopback.
 pub const LOOPBACK: &str = "loopback TCP, one connection";
+/// The cases of librdkafka, with 1 and 16 partitions, against a server that keeps nothing.
+pub const LIBRDKAFKA_SINK: [&str; 2] = [
+    "librdkafka produce, 1 KiB, 1 partition, against a sink",
+    "librdkafka produce, 1 KiB, 16 partitions, against a sink",
+];
 /// The case of the generator of frames against a server that only says yes.
 pub const SINK: &str = "pre-encoded frames, against a sink";
 
@@ -253,9 +260,30 @@ pub fn ceilings(dir: &Path, loads: &Loads, figures: &mut Figures) -> Result<()> 
     };
     let disk = floor.measure(dir)?.mb_per_s();
     figures.add(&Case::new(DISK), Unit::MbPerS, disk);
+    let floor = Floor {
+        size: 64 << 10,
+        files: 16,
+        ..floor
+    };
+    let before = process::own_and_children_cpu()?;
+    let rounds = floor.measure(dir)?;
+    let cpu = process::own_and_children_cpu()? - before;
+    let case = Case::new(DISK_MANY);
+    figures.add(&case, Unit::MbPerS, rounds.mb_per_s());
+    let per_gib = cpu.as_secs_f64() / (rounds.bytes() as f64 / GIB);
+    figures.add(&case, Unit::BrokerCpuPerGib, per_gib);
     let loopback = loopback::mb_per_s(256 << 10, time)?;
     figures.add(&Case::new(LOOPBACK), Unit::MbPerS, loopback);
-    bare_servers(dir, loads, figures)
+    bare_servers(dir, loads, figures)?;
+    for (case, partitions) in LIBRDKAFKA_SINK.into_iter().zip(PARTITIONS) {
+        let address = bare::start_kafka_sink("bare", partitions)?;
+        let time = loads.scale.fast;
+        let outcome =
+            loads.run_librdkafka(&address, "bare", partitions, KIB, time, &["produce=0"])?;
+        let rate = outcome.sent as f64 * KIB as f64 / outcome.produce_s / 1e6;
+        figures.add(&Case::new(case), Unit::MbPerS, rate);
+    }
+    Ok(())
 }
 
 /// The generator of frames against servers that do nothing of their own.
