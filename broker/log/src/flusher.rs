@@ -236,9 +236,9 @@ mod tests {
             ..Queue::default()
         };
         assert!(!queue.has_turn(2));
-        queue.flush_time = Duration::from_micros(900);
+        queue.flush_time = Duration::from_micros(240);
         assert!(!queue.has_turn(2));
-        queue.flush_time = Duration::from_millis(3);
+        queue.flush_time = Duration::from_micros(750);
         assert!(queue.has_turn(2));
         queue.running = 8;
         assert!(!queue.has_turn(2));

@@ -209,7 +209,7 @@ sections! {
     log "log" Log {
         /// Most that a topic with millstream.durability=replicated can lose to a power cut.
         flush_interval: Duration = Duration::from_secs(1);
-        /// Files that are flushed in parallel at most; one per processor while a flush takes less than 1 ms.
+        /// Files that are flushed in parallel at most; one per processor while a flush takes less than 250 us.
         flush_threads: u16 = 8;
         /// Disk space held back for metadata, checkpoints and deletion when the disk is full.
         disk_reserve: ByteSize = ByteSize::mib(64);
