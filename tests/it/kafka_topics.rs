@@ -2,11 +2,13 @@
 
 use anyhow::{Context as _, Result};
 use kafka_protocol::messages::{
-    BrokerId, CreatePartitionsRequest, CreateTopicsRequest,
+    BrokerId, CreatePartitionsRequest, CreateTopicsRequest, MetadataRequest,
     create_partitions_request::{CreatePartitionsAssignment, CreatePartitionsTopic},
     create_topics_request::{CreatableTopic, CreatableTopicConfig},
+    metadata_request::MetadataRequestTopic,
 };
 use millstream_tests::{Daemon, Kafka, kafka};
+use uuid::Uuid;
 
 /// The daemon's id by default.
 const BROKER: BrokerId = BrokerId(1);
@@ -78,5 +80,31 @@ async fn a_key_without_a_value_is_refused() -> Result<()> {
     );
     let created = client.create_topic("nothing", 1, &[]).await?;
     assert_eq!(created.error_code, 0, "it is not there yet: {created:?}");
+    Ok(())
+}
+
+/// Found by Java's consumer with a regular expression: it asks by id, and sends an empty name with it.
+#[tokio::test]
+async fn topic_is_described_by_its_id_whatever_name_comes_with_it() -> Result<()> {
+    const METADATA: i16 = 12;
+    let daemon = Daemon::start()?;
+    let mut client = Kafka::connect(daemon.kafka()).await?;
+    let id = client.create_topic("by-id", 1, &[]).await?.topic_id;
+    for (asked, name, error) in [
+        (id, Some("by-id"), "error 0"),
+        (Uuid::from_u128(7), None, "UnknownTopicId"),
+    ] {
+        for sent in [Some(kafka::topic_name("")), None] {
+            let topic = MetadataRequestTopic::default()
+                .with_topic_id(asked)
+                .with_name(sent);
+            let request = MetadataRequest::default().with_topics(Some(vec![topic]));
+            let topics = client.call(METADATA, &request).await?.topics;
+            let found = topics.first().context("one result a topic")?;
+            assert_eq!(kafka::error_name(found.error_code), error);
+            assert_eq!(found.name.as_ref().map(|name| &***name), name);
+            assert_eq!(found.topic_id, asked);
+        }
+    }
     Ok(())
 }

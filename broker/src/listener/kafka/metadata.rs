@@ -90,10 +90,10 @@ async fn described(
     asked: MetadataRequestTopic,
     creates: bool,
 ) -> MetadataResponseTopic {
-    let by_id = asked.name.is_none();
     let topic = match &asked.name {
-        Some(name) => TopicRef::Name(name.to_string()),
-        None => TopicRef::Id(TopicId::from_bytes(asked.topic_id.into_bytes())),
+        // Whoever gives an id need not leave the name out: Java's consumers send an empty one.
+        Some(name) if asked.topic_id.is_nil() => TopicRef::Name(name.to_string()),
+        _ => TopicRef::Id(TopicId::from_bytes(asked.topic_id.into_bytes())),
     };
     let services = client.services();
     let context = client.context();
@@ -109,19 +109,15 @@ async fn described(
     }
     match found {
         Ok(topic) => shown(topic),
-        Err(error) => refused(asked, by_id, &error),
+        Err(error) => refused(asked, &error),
     }
 }
 
-fn refused(
-    asked: MetadataRequestTopic,
-    by_id: bool,
-    error: &ServiceError,
-) -> MetadataResponseTopic {
+fn refused(asked: MetadataRequestTopic, error: &ServiceError) -> MetadataResponseTopic {
+    let by_name = asked.topic_id.is_nil();
     MetadataResponseTopic::default()
         .with_error_code(error.code.number())
-        // Versions below 12 have no topic without a name.
-        .with_name(asked.name.or_else(|| (!by_id).then(TopicName::default)))
+        .with_name(asked.name.filter(|_| by_name))
         .with_topic_id(asked.topic_id)
 }
 
