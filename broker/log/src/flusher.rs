@@ -33,9 +33,8 @@ const QUEUED: u8 = 1;
 const RUNNING: u8 = 2;
 const AGAIN: u8 = 3;
 
-/// What a flush takes on average for another thread per processor to pay: batches of 64 KiB to 16 partitions,
-/// whose flushes take some 0.6 ms, came at 570 instead of 310 MB/s when it was 250 us instead of 1 ms, and cost 2.0
-/// instead of 3.1 CPU-s/GiB; commits of 0.2 ms are as quick with either.
+/// What a flush takes on average for another thread per processor to pay. Those of 64 KiB take longer and wait for
+/// the disk (pre-encoded frames to 16 partitions, in `compare --workload B`), those of commits take less (`groups`).
 const THREADS_PER_TIME: Duration = Duration::from_micros(250);
 /// Weight of the latest flush in that average: one in so many.
 const AVERAGE_OVER: u32 = 8;

@@ -59,11 +59,8 @@ pub(super) const fn answered(
     request: fn(&str) -> RequestKind,
 ) -> Case {
     Case {
-        api,
-        version,
-        field,
-        request,
         promise: Promise::Answered,
+        ..refused(api, version, field, request)
     }
 }
 

@@ -19,8 +19,7 @@ pub enum Touches {
 
 /// Waits until the disk has written everything. Where files are going to be written, their pages are taken from
 /// the machine before: a virtual machine gives memory back to its host some seconds after the files in it were
-/// deleted, and each page that it asks for again costs several times what writing to it does (3.4 instead of
-/// 0.9 CPU-s for each GiB produced).
+/// deleted, and each page that it asks for again costs several times what writing to it does.
 ///
 /// # Errors
 /// There is not so much memory.

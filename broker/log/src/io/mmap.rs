@@ -1,6 +1,6 @@
 //! [`Map`]: read-only bytes of a file, guarded against the file shrinking or failing underneath.
 //!
-//! The only module with `unsafe`. Touching a mapped page that the file no longer has, or that the
+//! The only module of this crate with `unsafe`. Touching a mapped page that the file no longer has, or that the
 //! disk cannot deliver, raises SIGBUS. Bytes of a map are therefore only visible inside
 //! [`Map::read`], which registers the range on its thread before it touches it:
 //!
@@ -353,7 +353,7 @@ impl Inner {
         }
     }
 
-    /// Asked of the page cache (`cachestat`, Linux 6.5), which costs a tenth of populating: that makes an entry
+    /// Asked of the page cache (`cachestat`, Linux 6.5), which costs less than populating: that makes an entry
     /// in the page table of each page. False where the kernel cannot tell.
     fn is_resident(&self, range: &Range<usize>) -> bool {
         let Backing::File { file, .. } = &self.bytes else {
