@@ -4,6 +4,7 @@
 use std::{
     fs::{self, File},
     io::{Read as _, Write as _},
+    mem,
     net::{TcpListener, TcpStream},
     os::unix::fs::FileExt as _,
     path::Path,
@@ -165,8 +166,8 @@ pub fn start_kafka_sink(topic: &str, partitions: i32) -> Result<String> {
         for socket in listener.incoming().flatten() {
             let sink = Arc::clone(&sink);
             thread::spawn(move || {
-                let answer = |socket: &mut TcpStream, message: &[u8]| {
-                    let answer = sink.answer(Bytes::copy_from_slice(message))?;
+                let answer = |socket: &mut TcpStream, message: &mut Vec<u8>| {
+                    let answer = sink.answer(mem::take(message).into())?;
                     Ok(socket.write_all(&answer)?)
                 };
                 // A client that closes its connection is the end of it.
@@ -271,7 +272,7 @@ fn encoded<R: Encodable + HeaderVersion>(
 /// Answers each message until the client closes its connection.
 fn serve(
     mut socket: TcpStream,
-    mut answer: impl FnMut(&mut TcpStream, &[u8]) -> Result<()>,
+    mut answer: impl FnMut(&mut TcpStream, &mut Vec<u8>) -> Result<()>,
 ) -> Result<()> {
     let mut message = Vec::new();
     loop {
@@ -282,6 +283,6 @@ fn serve(
         }
         message.resize(usize::try_from(u32::from_be_bytes(length))?, 0);
         socket.read_exact(&mut message)?;
-        answer(&mut socket, &message)?;
+        answer(&mut socket, &mut message)?;
     }
 }
