@@ -31,6 +31,8 @@
 /* How long acknowledgements and records on their way are waited for at the end. */
 #define DRAIN_S 30
 #define CONSUMED_AT_ONCE 10000
+/* How long a consumer waits for a record before it looks whether it is to end. */
+#define POLL_MS 50
 
 static struct {
   const char *brokers, *topic, *linger_ms, *consume;
@@ -207,6 +209,13 @@ static void take(rd_kafka_t *consumer, rd_kafka_message_t *message, int64_t take
   rd_kafka_message_destroy(message);
 }
 
+/* What has come; on an open loop each record at once, as a batch waits until it is full or the time is up. */
+static ssize_t next(rd_kafka_queue_t *queue, rd_kafka_message_t **messages) {
+  if (options.rate == 0) return rd_kafka_consume_batch_queue(queue, POLL_MS, messages, CONSUMED_AT_ONCE);
+  messages[0] = rd_kafka_consume_queue(queue, POLL_MS);
+  return messages[0] ? 1 : 0;
+}
+
 static void *consume(void *unused) {
   (void)unused;
   rd_kafka_conf_t *conf = rd_kafka_conf_new();
@@ -224,7 +233,7 @@ static void *consume(void *unused) {
   rd_kafka_queue_t *queue = rd_kafka_queue_get_consumer(consumer);
   static rd_kafka_message_t *messages[CONSUMED_AT_ONCE];
   while (is_consuming) {
-    ssize_t count = rd_kafka_consume_batch_queue(queue, 50, messages, CONSUMED_AT_ONCE);
+    ssize_t count = next(queue, messages);
     int64_t taken_ns = now_ns();
     for (ssize_t at = 0; at < count; at++) take(consumer, messages[at], taken_ns);
   }
