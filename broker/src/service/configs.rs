@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use millstream_proto::{ErrorCode, TopicName};
 
-use super::{RequestContext, ServiceError, Services, topics::invalid_config};
+use super::{RequestContext, ServiceError, Services, excerpt, topics::invalid_config};
 use crate::{
     config::{self, nearest, topic},
     coordinator::{OFFSETS_TOPIC, fixed_config},
@@ -13,9 +13,6 @@ use crate::{
 
 /// What the broker's key of a default for topics begins with.
 pub const TOPIC_PREFIX: &str = "topics.config.";
-
-/// What is shown of a text that came from outside.
-const SHOWN_CHARS: usize = 64;
 
 /// Where each key of the broker's configuration got its value; keys that are missing have their
 /// default. Keys are paths: `log.flush_interval`, `topics.config.retention.ms`.
@@ -234,12 +231,8 @@ impl Services {
         if id.is_empty() || id == local.to_string() {
             return Ok(());
         }
-        let shown: String = id.chars().take(SHOWN_CHARS).collect();
         Err(ServiceError::invalid_request(
-            format!(
-                "broker {} is not the one that answers",
-                shown.escape_debug()
-            ),
+            format!("broker {} is not the one that answers", excerpt(id)),
             format!("ask for broker {local}, or ask the other broker itself"),
         ))
     }
@@ -326,12 +319,11 @@ fn checked(change: &ConfigChange) -> Result<(String, Option<String>), ServiceErr
 }
 
 fn unknown_key(found: &str, nearest: Option<&str>) -> ServiceError {
-    let shown: String = found.chars().take(SHOWN_CHARS).collect();
     let hint = nearest.map_or_else(
         || "millstream configs describe shows every key".to_owned(),
         |name| format!("the nearest key is {name}"),
     );
-    let message = format!("unknown config {shown:?}");
+    let message = format!("unknown config \"{}\"", excerpt(found));
     ServiceError::new(ErrorCode::InvalidConfig, message, hint)
 }
 

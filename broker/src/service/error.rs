@@ -29,6 +29,15 @@ pub struct ServiceError {
     pub leader_epoch: Option<LeaderEpoch>,
 }
 
+/// Characters of a client's own text that a message has.
+const EXCERPT_CHARS_MAX: usize = 64;
+
+/// A text of a client's own choice as a message has it, which is one line and not a long one.
+pub fn excerpt(text: &str) -> String {
+    let chars = text.chars().take(EXCERPT_CHARS_MAX);
+    chars.flat_map(char::escape_debug).collect()
+}
+
 impl ServiceError {
     /// A refusal of a request that changed nothing.
     #[must_use]

@@ -30,7 +30,7 @@ use std::sync::Arc;
 use tokio::sync::Mutex;
 
 pub use context::RequestContext;
-pub use error::ServiceError;
+pub use error::{ServiceError, excerpt};
 
 use crate::{
     clock::Clock,

@@ -60,9 +60,12 @@ struct Args {
     /// The daemon
     #[arg(long, default_value = "target/release/millstreamd")]
     daemon: PathBuf,
-    /// Where results are kept and brokers have their data
+    /// Where brokers have their data
     #[arg(long, default_value = "target/compare")]
     dir: PathBuf,
+    /// Every run of which the document has the medians
+    #[arg(long, default_value = "benches/results/compare.jsonl")]
+    results: PathBuf,
     /// The document
     #[arg(long, default_value = "docs/performance.md")]
     document: PathBuf,
@@ -71,8 +74,9 @@ struct Args {
 fn main() -> Result<()> {
     let args = Args::parse();
     fs::create_dir_all(&args.dir)?;
-    let name = if args.quick { "quick" } else { "results" };
-    let mut store = Store::open(&args.dir.join(name).with_extension("jsonl"))?;
+    let quick = args.dir.join("quick.jsonl");
+    let results = if args.quick { &quick } else { &args.results };
+    let mut store = Store::open(results)?;
     if let Some(workload) = args.workload {
         if args.again || args.quick {
             store.forget(workload)?;

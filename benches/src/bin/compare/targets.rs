@@ -184,7 +184,11 @@ fn start_and_memory(workload: Workload) -> [Target; 2] {
 
 fn throughput() -> Vec<Target> {
     let mut targets = Vec::new();
-    for (partitions, librdkafka_sink) in [1, 16].into_iter().zip(&throughput::LIBRDKAFKA_SINK) {
+    let cases = [1, 16]
+        .into_iter()
+        .zip(&throughput::LIBRDKAFKA_SINK)
+        .zip(&throughput::LIBRDKAFKA_SHELF);
+    for ((partitions, librdkafka_sink), librdkafka_shelf) in cases {
         for durability in Durability::ALL {
             let of = |kind: Kind| kind.case(KIB, partitions).with(durability);
             let bare = bare_produce(partitions, durability);
@@ -206,11 +210,14 @@ fn throughput() -> Vec<Target> {
                 targets.push(Target::new(Workload::B, case, unit, wanted).within(bare));
             }
         }
-        for kind in [Kind::LibrdkafkaConsume, Kind::FramesFetch] {
+        for (kind, bare) in [
+            (Kind::LibrdkafkaConsume, librdkafka_shelf),
+            (Kind::FramesFetch, &throughput::BARE_FETCH),
+        ] {
             for wanted in [CONSUME_CPU_TIMES, Wanted::AtMost(CONSUME_CPU_S)] {
                 let case = kind.case(KIB, partitions);
                 let target = Target::new(Workload::B, case, Unit::BrokerCpuPerGib, wanted);
-                targets.push(target.within(&[throughput::BARE_FETCH]));
+                targets.push(target.within(std::slice::from_ref(bare)));
             }
         }
     }

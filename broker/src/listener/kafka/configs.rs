@@ -26,6 +26,7 @@ use crate::{
     service::{
         ServiceError,
         configs::{ConfigChange, ConfigEntry, ConfigResource, ConfigSource},
+        excerpt,
     },
 };
 
@@ -248,7 +249,7 @@ fn changes(
                     return Err(ServiceError::invalid_request(
                         format!(
                             "operation {other} on {}, expected 0 to 3",
-                            wire::shown(&config.name)
+                            excerpt(&config.name)
                         ),
                         "0 sets, 1 deletes, 2 appends to a list, 3 takes from one",
                     ));

@@ -25,6 +25,7 @@ use super::{client::Client, configs, wire};
 use crate::service::{
     ServiceError,
     configs::ConfigResource,
+    excerpt,
     offsets::checked_offset,
     topics::{CreatedTopic, NewTopic, TopicRef},
 };
@@ -52,7 +53,7 @@ pub(super) async fn create_topics(
             None => continue,
             Some(1) => create(&client, &topic, request.validate_only).await,
             Some(_) => Err(ServiceError::invalid_request(
-                format!("topic {} is created twice", wire::shown(&topic.name)),
+                format!("topic {} is created twice", excerpt(&topic.name)),
                 "name each topic once",
             )),
         };

@@ -16,15 +16,6 @@ pub(super) fn error_message(error: &ServiceError) -> Option<StrBytes> {
     Some(StrBytes::from_string(text))
 }
 
-/// What is shown of a name of a client's own choice.
-const SHOWN_CHARS: usize = 64;
-
-/// Such a name in a message, which is one line and not a long one.
-pub(super) fn shown(name: &str) -> String {
-    let shown = name.chars().take(SHOWN_CHARS);
-    shown.flat_map(char::escape_debug).collect()
-}
-
 /// How far a reader sees.
 pub(super) const fn isolation(level: i8) -> Isolation {
     match level {

@@ -1,23 +1,13 @@
 //! B: as fast as possible; and what the machine allows at most.
 
-use std::{
-    fs::File,
-    io::{BufWriter, Write as _},
-    path::Path,
-    time::Duration,
-};
+use std::{path::Path, time::Duration};
 
-use anyhow::{Context as _, Result};
-use bytes::BytesMut;
+use anyhow::Result;
 use millstream_benches::{floor::Floor, loopback, process};
-use millstream_proto::{
-    Offset,
-    record::{BatchHeader, patch},
-};
 
 use super::{GIB, KIB, Loads, add_cost, add_rate};
 use crate::{
-    bare::{self, Server},
+    bare::{KafkaServer, Server, Shelf},
     broker::Broker,
     figure::{Case, Durability, Figures, Unit},
     frames,
@@ -73,6 +63,11 @@ pub const LIBRDKAFKA_SINK: [&str; 2] = [
     "librdkafka produce, 1 KiB, 1 partition, against a sink",
     "librdkafka produce, 1 KiB, 16 partitions, against a sink",
 ];
+/// The cases of the same consuming from one that has the batches in a file.
+pub const LIBRDKAFKA_SHELF: [&str; 2] = [
+    "librdkafka consume, 1 KiB, 1 partition, against a bare loop of sendfile",
+    "librdkafka consume, 1 KiB, 16 partitions, against a bare loop of sendfile",
+];
 /// The case of the generator of frames against a server that only says yes.
 pub const SINK: &str = "pre-encoded frames, against a sink";
 
@@ -80,9 +75,8 @@ pub const SINK: &str = "pre-encoded frames, against a sink";
 pub const BARE_PRODUCE: &str = "pre-encoded frames, against a bare loop of recv and pwrite";
 /// The case of reading from one that has the answers in a file.
 pub const BARE_FETCH: &str = "pre-encoded frames, against a bare loop of sendfile";
-/// Answers in that file, and what each has at most.
-const SHELF_ANSWERS: usize = 512;
-const SHELF_ANSWER_BYTES: usize = 1 << 20;
+/// Bytes of such a file: what consumers of a load get through in a second or two.
+const SHELF_BYTES: u64 = 2 << 30;
 
 /// Every load with this broker.
 pub fn run(broker: &mut Broker, loads: &Loads, figures: &mut Figures) -> Result<()> {
@@ -275,14 +269,48 @@ pub fn ceilings(dir: &Path, loads: &Loads, figures: &mut Figures) -> Result<()> 
     let loopback = loopback::mb_per_s(256 << 10, time)?;
     figures.add(&Case::new(LOOPBACK), Unit::MbPerS, loopback);
     bare_servers(dir, loads, figures)?;
-    for (case, partitions) in LIBRDKAFKA_SINK.into_iter().zip(PARTITIONS) {
-        let address = bare::start_kafka_sink("bare", partitions)?;
-        let time = loads.scale.fast;
-        let outcome =
-            loads.run_librdkafka(&address, "bare", partitions, KIB, time, &["produce=0"])?;
-        let rate = outcome.sent as f64 * KIB as f64 / outcome.produce_s / 1e6;
-        figures.add(&Case::new(case), Unit::MbPerS, rate);
+    for (at, partitions) in PARTITIONS.into_iter().enumerate() {
+        librdkafka_sink(LIBRDKAFKA_SINK[at], partitions, loads, figures)?;
+        librdkafka_shelf(LIBRDKAFKA_SHELF[at], partitions, dir, loads, figures)?;
     }
+    Ok(())
+}
+
+fn librdkafka_sink(
+    case: &str,
+    partitions: i32,
+    loads: &Loads,
+    figures: &mut Figures,
+) -> Result<()> {
+    let server = KafkaServer::start("bare", partitions, None)?;
+    let (address, time) = (&server.address, loads.scale.fast);
+    let outcome = loads.run_librdkafka(address, "bare", partitions, KIB, time, &["produce=0"])?;
+    let rate = outcome.sent as f64 * KIB as f64 / outcome.produce_s / 1e6;
+    figures.add(&Case::new(case), Unit::MbPerS, rate);
+    Ok(())
+}
+
+fn librdkafka_shelf(
+    case: &str,
+    partitions: i32,
+    dir: &Path,
+    loads: &Loads,
+    figures: &mut Figures,
+) -> Result<()> {
+    let batch = loads
+        .frames("bare", partitions, KIB, loads.scale.fast)
+        .batch()?;
+    let parts = u64::try_from(partitions)?;
+    let shelf = Shelf::write(&dir.join("shelf"), &batch, parts, SHELF_BYTES)?;
+    machine::settle(Touches::Memory)?;
+    let server = KafkaServer::start("bare", partitions, Some(shelf))?;
+    let (address, time) = (&server.address, loads.scale.fast);
+    let outcome =
+        loads.run_librdkafka(address, "bare", partitions, KIB, time, &["consume=start"])?;
+    let bytes = outcome.consumed as f64 * KIB as f64;
+    let (case, per_gib) = (Case::new(case), server.cpu().as_secs_f64() / (bytes / GIB));
+    figures.add(&case, Unit::MbPerS, bytes / outcome.consume_s / 1e6);
+    figures.add(&case, Unit::BrokerCpuPerGib, per_gib);
     Ok(())
 }
 
@@ -308,27 +336,9 @@ fn bare_servers(dir: &Path, loads: &Loads, figures: &mut Figures) -> Result<()> 
     let outcome = frames.produce(&server.address)?;
     add(BARE_PRODUCE, server, outcome)?;
 
-    let (file, batch) = (dir.join("shelf"), frames.batch()?);
-    let answer_bytes = SHELF_ANSWER_BYTES / batch.len() * batch.len();
-    write_shelf(&file, &batch, answer_bytes)?;
+    let shelf = Shelf::write(&dir.join("shelf"), &frames.batch()?, 1, SHELF_BYTES)?;
     machine::settle(Touches::Memory)?;
-    let server = Server::shelf(frames.connections, &frames.topic, &file, answer_bytes)?;
+    let server = Server::shelf(frames.connections, &frames.topic, shelf)?;
     let outcome = frames.fetch(&server.address)?;
     add(BARE_FETCH, server, outcome)
-}
-
-/// A file of one batch again and again, its offsets going on.
-fn write_shelf(path: &Path, batch: &[u8], answer_bytes: usize) -> Result<()> {
-    let mut batch = BytesMut::from(batch);
-    let last_offset_delta = BatchHeader::decode(&batch)?.last_offset_delta();
-    let (mut base_offset, mut left) = (Offset::ZERO, SHELF_ANSWERS * answer_bytes);
-    let mut file = BufWriter::new(File::create(path)?);
-    while left > 0 {
-        patch::base_offset(&mut batch, base_offset)?;
-        file.write_all(&batch)?;
-        let next = base_offset.checked_add(last_offset_delta + 1);
-        base_offset = next.context("more records than there are offsets")?;
-        left -= batch.len();
-    }
-    Ok(file.flush()?)
 }
