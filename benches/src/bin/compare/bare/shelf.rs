@@ -50,7 +50,7 @@ impl Shelf {
         Ok(Self {
             file: File::open(path)?,
             batch_bytes,
-            batch_records: u64::try_from(records)?,
+            batch_records: records.into(),
             part_bytes: part_batches * batch_bytes,
             parts,
         })
