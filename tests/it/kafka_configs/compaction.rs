@@ -1,10 +1,13 @@
 //! Effects of the keys of a topic that say when and how it is compacted.
 
+use std::time::Duration;
+
 use anyhow::Result;
 use millstream_tests::{
     Kafka,
     kafka::{ConfigOperation, error_name},
 };
+use tokio::time::timeout;
 
 use super::{OF_TOPIC, TOPIC, batch, produce, start};
 
@@ -77,6 +80,16 @@ pub(super) async fn tombstones_go_when_their_time_is_over() -> Result<()> {
     }
     // The pass that finds the tombstone gives it its time, another one removes it.
     kafka.wait_for_pairs("later", &["a", "b=2"]).await?;
+    let passed = async {
+        while kafka
+            .pairs("at-once")
+            .await?
+            .iter()
+            .any(|pair| pair == "b=1")
+        {}
+        anyhow::Ok(())
+    };
+    timeout(Duration::from_secs(60), passed).await??;
     for topic in ["later", "at-once"] {
         kafka.put(topic, &["b=3", "b=4"]).await?;
     }

@@ -62,7 +62,7 @@ pub(super) async fn batches_are_stored_with_the_codec_of_their_topic() -> Result
         };
         let mut builder = BatchBuilder::new(options);
         for value in ["one", "two"] {
-            builder.append(7, Some(b"key"), Some(value.as_bytes()), &[])?;
+            builder.append(now_ms()?, Some(b"key"), Some(value.as_bytes()), &[])?;
         }
         Ok(builder.finish()?)
     };
