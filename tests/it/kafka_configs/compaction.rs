@@ -80,6 +80,7 @@ pub(super) async fn tombstones_go_when_their_time_is_over() -> Result<()> {
     }
     // The pass that finds the tombstone gives it its time, another one removes it.
     kafka.wait_for_pairs("later", &["a", "b=2"]).await?;
+    // What comes in time for the first pass does not bring about another.
     let passed = async {
         while kafka
             .pairs("at-once")
