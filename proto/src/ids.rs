@@ -55,6 +55,13 @@ impl TopicId {
     }
 }
 
+/// Topics that Kafka's brokers and this one keep their own state in.
+const INTERNAL_TOPICS: [&str; 3] = [
+    "__consumer_offsets",
+    "__transaction_state",
+    "__share_group_state",
+];
+
 const BASE64_URL: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
 
 /// As Kafka prints and stores it in `partition.metadata`: 22 characters of unpadded base64url.
@@ -177,7 +184,7 @@ impl TopicName {
     /// Whether clients see it only when they ask for internal topics.
     #[must_use]
     pub fn is_internal(&self) -> bool {
-        self.0.starts_with("__")
+        is_internal(&self.0)
     }
 
     /// The form under which names collide: Kafka's metrics cannot tell `.` from `_`.
@@ -185,6 +192,13 @@ impl TopicName {
     pub fn collision_key(&self) -> String {
         self.0.replace('.', "_")
     }
+}
+
+/// Whether it is the name of a topic that brokers keep their own state in (Topic of Kafka 4.3). A name that merely
+/// begins with underscores is a user's.
+#[must_use]
+pub fn is_internal(topic: &str) -> bool {
+    INTERNAL_TOPICS.contains(&topic)
 }
 
 impl fmt::Display for TopicName {

@@ -16,6 +16,6 @@ pub mod record;
 pub use error_code::ErrorCode;
 pub use ids::{
     BrokerId, LeaderEpoch, PartitionIndex, ProducerEpoch, ProducerId, TopicId, TopicName,
-    TopicNameError, TopicPartition,
+    TopicNameError, TopicPartition, is_internal,
 };
 pub use offset::Offset;

@@ -56,7 +56,11 @@ async fn a_transactional_producer_is_refused_for_good() -> Result<()> {
     for version in 0..=5 {
         let answer = client.call(version, &request).await?;
         let refusal = refusal(answer.error_code)?;
-        assert_eq!(refusal, ResponseError::InvalidRequest, "version {version}");
+        assert_eq!(
+            refusal,
+            ResponseError::TransactionalIdAuthorizationFailed,
+            "version {version}"
+        );
         assert!(!refusal.is_retriable());
         let given = (answer.producer_id, answer.producer_epoch);
         assert_eq!(given, (ProducerId(-1), -1), "version {version}");
@@ -83,7 +87,11 @@ async fn nobody_coordinates_transactions() -> Result<()> {
             None => (answer.error_code, answer.node_id, answer.error_message),
         };
         let refusal = refusal(code)?;
-        assert_eq!(refusal, ResponseError::InvalidRequest, "version {version}");
+        assert_eq!(
+            refusal,
+            ResponseError::TransactionalIdAuthorizationFailed,
+            "version {version}"
+        );
         assert!(!refusal.is_retriable());
         assert_eq!(node, BrokerId(-1), "version {version}");
         let said = said.context("a reason")?;

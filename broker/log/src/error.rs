@@ -246,7 +246,8 @@ impl AppendError {
             Self::FencedProducer { .. } => ErrorCode::InvalidProducerEpoch,
             Self::TransactionState { .. } | Self::NoTransactions => ErrorCode::InvalidTxnState,
             Self::FencedLeaderEpoch { .. } => ErrorCode::NotLeaderOrFollower,
-            Self::UnflushedBytes { .. } => ErrorCode::ThrottlingQuotaExceeded,
+            // One that every client of Kafka sends the batch again for; a quota's is final to librdkafka.
+            Self::UnflushedBytes { .. } => ErrorCode::KafkaStorageError,
             Self::OffsetsExhausted { .. } | Self::Lengthy { .. } => ErrorCode::UnknownServerError,
             Self::Storage(error) => error.code(),
         }

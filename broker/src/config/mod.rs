@@ -102,7 +102,8 @@ sections! {
     daemon "" Daemon {
         /// Directory for all data; created when missing. Relative to the working directory.
         data_dir: PathBuf = PathBuf::from("./millstream-data");
-        /// How long a SIGTERM may take until everything is flushed and the process is gone.
+        /// How long a SIGTERM may take until everything is flushed and the process is gone; longer while
+        /// partitions get closed, of which each so often at least one must be.
         shutdown_timeout: Duration = Duration::from_secs(5);
     }
 
@@ -300,7 +301,7 @@ sections! {
         /// What all members of a classic group may say and be assigned: it is kept in one record.
         classic_group_bytes_max: ByteSize = ByteSize(1_000_000);
         /// Topics that one member may name.
-        subscription_topics_max: u32 = 1_000;
+        subscription_topics_max: u32 = 10_000;
         /// Regular expression that one member may subscribe with.
         regex_bytes_max: ByteSize = ByteSize(1_000);
         /// Memory of such an expression once it is compiled.

@@ -2,6 +2,7 @@
 //! change. Linear in the length of the text, and of bounded memory, whatever the expression.
 
 use millstream_engine::group::Topics;
+use millstream_proto::is_internal;
 use regex::{Regex, RegexBuilder};
 
 use super::CoordinatorError;
@@ -20,7 +21,7 @@ pub(super) fn resolve(
 ) -> Result<Vec<String>, CoordinatorError> {
     let regex = compile(regex, program_bytes_max)?;
     let names = topics.iter().map(|(name, _)| &**name);
-    let matching = names.filter(|name| !name.starts_with("__") && regex.is_match(name));
+    let matching = names.filter(|name| !is_internal(name) && regex.is_match(name));
     Ok(matching.map(str::to_owned).collect())
 }
 

@@ -11,7 +11,10 @@ use std::{
     collections::BTreeSet,
     panic::{AssertUnwindSafe, catch_unwind},
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, PoisonError},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
 };
 
 use millstream_log::{
@@ -263,9 +266,13 @@ impl Partitions {
 
     /// Closes every partition for a clean stop and returns what the clean-shutdown marker says of
     /// each. What cannot be closed is left out, so that it is recovered at
-    /// the next start. Waits for the disk; uses `threads` of them.
+    /// the next start. Waits for the disk; uses `threads` of them, and counts in `done` as it gets on.
     #[must_use]
-    pub fn close_all(&self, threads: usize) -> Vec<(TopicPartition, ClosedLog)> {
+    pub fn close_all(
+        &self,
+        threads: usize,
+        done: &AtomicUsize,
+    ) -> Vec<(TopicPartition, ClosedLog)> {
         let replicas = Mutex::new(self.all().into_iter());
         let closed = Mutex::new(Vec::new());
         let work_off = || {
@@ -284,6 +291,7 @@ impl Partitions {
                         tracing::warn!(%partition, %error, "partition was not closed cleanly");
                     }
                 }
+                done.fetch_add(1, Ordering::Relaxed);
             }
         };
         std::thread::scope(|scope| {

@@ -1,6 +1,11 @@
 //! Starts and stops what holds this broker's partitions: data directory, replicas, their followers.
 
-use std::{num::NonZero, path::Path, sync::Arc, time::Duration};
+use std::{
+    num::NonZero,
+    path::Path,
+    sync::{Arc, atomic::AtomicUsize},
+    time::Duration,
+};
 
 use millstream_log::{DataDirectory, LogLimits, StorageError, io::LogIo};
 use millstream_proto::BrokerId;
@@ -84,13 +89,15 @@ pub(super) fn open_all(
     Ok(())
 }
 
-/// Flushes and closes everything, and writes the clean-shutdown marker. Waits for the disk.
+/// Flushes and closes everything, counting in `done` as it gets on, and writes the clean-shutdown marker. Waits for
+/// the disk.
 pub(super) fn close_all(
     partitions: &Partitions,
     config: &Config,
     broker_epoch: i64,
+    done: &AtomicUsize,
 ) -> Result<usize, StorageError> {
-    let closed = partitions.close_all(threads(config));
+    let closed = partitions.close_all(threads(config), done);
     partitions.directory().shut_down(broker_epoch, &closed)?;
     Ok(closed.len())
 }

@@ -3,7 +3,10 @@
 use std::{
     io,
     process::ExitCode,
-    sync::{Arc, OnceLock},
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicUsize, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -12,7 +15,7 @@ use millstream_proto::BrokerId;
 use tokio::{
     net::TcpListener,
     runtime::Runtime,
-    task::JoinHandle,
+    task::{JoinError, JoinHandle},
     time::{MissedTickBehavior, interval, timeout_at},
 };
 
@@ -476,7 +479,8 @@ impl Core {
         }
     }
 
-    /// Flushes and closes the partitions, then the metadata log. False when the time is over.
+    /// Flushes and closes the partitions, then the metadata log. False when something failed, or stood still for too
+    /// long.
     async fn close(
         &self,
         partitions: Arc<Partitions>,
@@ -484,23 +488,24 @@ impl Core {
         broker_epoch: i64,
         deadline: Instant,
     ) -> bool {
-        let config = Arc::clone(&self.config);
-        let close = move || partitions::close_all(&partitions, &config, broker_epoch);
+        let (config, done) = (Arc::clone(&self.config), Arc::<AtomicUsize>::default());
+        let closing = Arc::clone(&done);
+        let close = move || partitions::close_all(&partitions, &config, broker_epoch, &closing);
         let closed = tokio::task::spawn_blocking(close);
-        let is_closed = match timeout_at(deadline.into(), closed).await {
-            Ok(Ok(Ok(partitions))) => {
+        let is_closed = match self.while_it_gets_on(closed, &done, deadline).await {
+            Some(Ok(Ok(partitions))) => {
                 tracing::info!(partitions, "partitions are flushed and closed");
                 true
             }
-            Ok(Ok(Err(error))) => {
+            Some(Ok(Err(error))) => {
                 tracing::error!(%error, "clean-shutdown marker cannot be written");
                 false
             }
-            Ok(Err(error)) => {
+            Some(Err(error)) => {
                 tracing::error!(%error, "closing the partitions failed");
                 false
             }
-            Err(_) => {
+            None => {
                 let timeout = self.config.daemon.shutdown_timeout;
                 tracing::error!(
                     ?timeout,
@@ -509,7 +514,32 @@ impl Core {
                 false
             }
         };
-        is_closed && timeout_at(deadline.into(), quorum.close()).await.is_ok()
+        let until = deadline.max(Instant::now() + self.config.daemon.shutdown_timeout);
+        is_closed && timeout_at(until.into(), quorum.close()).await.is_ok()
+    }
+
+    /// Waits for work that counts in `done`: beyond the deadline as long as it gets on within each
+    /// `shutdown_timeout`, for ten thousand partitions take longer than one.
+    async fn while_it_gets_on<T>(
+        &self,
+        mut work: JoinHandle<T>,
+        done: &AtomicUsize,
+        deadline: Instant,
+    ) -> Option<Result<T, JoinError>> {
+        let timeout = self.config.daemon.shutdown_timeout;
+        let (mut until, mut before) = (deadline, 0);
+        loop {
+            if let Ok(ended) = timeout_at(until.into(), &mut work).await {
+                return Some(ended);
+            }
+            let closed = done.load(Ordering::Relaxed);
+            if closed == before {
+                return None;
+            }
+            tracing::info!(closed, "partitions are being closed");
+            notify::still_stopping(&format!("{closed} partitions are closed"), 2 * timeout);
+            (until, before) = (Instant::now() + timeout, closed);
+        }
     }
 }
 

@@ -3,9 +3,11 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use millstream_log::{AbortedTransaction, CheckedBatches, ReadBatches, ReadError, ReadRequest};
+use millstream_log::{
+    AbortedTransaction, CheckedBatches, CompressionPolicy, ReadBatches, ReadError, ReadRequest,
+};
 pub use millstream_log::{CheckedSlice, FileRange};
-use millstream_proto::{LeaderEpoch, Offset, PartitionIndex, TopicId};
+use millstream_proto::{LeaderEpoch, Offset, PartitionIndex, TopicId, record::Compression};
 
 use super::{RequestContext, ServiceError, Services, in_flight::InFlightBytes};
 pub use crate::partition::{Isolation, Offsets, Wakeups};
@@ -273,6 +275,13 @@ impl PartitionReader {
         let (fetched, next) = self.read_with(max_bytes, ReadBatches::check).await?;
         self.position = next;
         Ok(fetched)
+    }
+
+    /// Whether the topic has all batches stored with this codec.
+    #[must_use]
+    pub fn stores(&self, codec: Compression) -> bool {
+        let log = self.replica.log();
+        log.is_ok_and(|log| log.config().compression == CompressionPolicy::Fixed(codec))
     }
 
     /// Goes back to an offset at which it was: what was read from there on was not wanted.

@@ -102,7 +102,7 @@ impl Services {
     /// log start once it is durable.
     ///
     /// # Errors
-    /// An unknown partition; an offset beyond the high watermark; the disk.
+    /// An unknown partition; an offset beyond the high watermark; a topic that is compacted only; the disk.
     ///
     /// # Cancel safety
     /// When it is dropped the records may or may not be deleted.
@@ -116,6 +116,15 @@ impl Services {
         let replica = self.replica(topic_id, partition)?;
         let topic = replica.partition().topic.as_str();
         Self::refuse_own_topic(topic, "its records are not deleted from outside")?;
+        let log = replica.log();
+        let log = log.map_err(|error| ServiceError::of_partition(replica.partition(), &error))?;
+        if !log.config().cleanup_delete {
+            return Err(ServiceError::new(
+                ErrorCode::PolicyViolation,
+                format!("records of {topic} are kept by key: its cleanup.policy is compact alone"),
+                "write tombstones for keys that shall go, or add delete to the topic's cleanup.policy",
+            ));
+        }
         on_blocking_pool(replica, move |replica| replica.delete_records(before)).await
     }
 }

@@ -1,6 +1,11 @@
 //! A broker inside the test: everything of the daemon below `server`, on a directory of the test.
 
-use std::{net::SocketAddr, path::Path, sync::Arc, time::Duration};
+use std::{
+    net::SocketAddr,
+    path::Path,
+    sync::{Arc, atomic::AtomicUsize},
+    time::Duration,
+};
 
 use millstream_broker::{
     clock::Clock,
@@ -118,7 +123,7 @@ impl Broker {
         self.following.await.expect("follower ends");
         let (partitions, directory) = (self.partitions, self.directory);
         tokio::task::spawn_blocking(move || {
-            let closed = partitions.close_all(2);
+            let closed = partitions.close_all(2, &AtomicUsize::new(0));
             directory.shut_down(1, &closed).expect("marker");
         })
         .await

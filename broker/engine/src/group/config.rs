@@ -144,7 +144,7 @@ impl Default for Config {
             heartbeat_interval_ms: 5_000,
             reconnect_grace_ms: 1_000,
             offset_metadata_bytes_max: 4_096,
-            subscription_topics_max: 1_000,
+            subscription_topics_max: 10_000,
             regex_bytes_max: 1_000,
             id_bytes_max: 255,
             rebalances_kept: 16,

@@ -37,6 +37,7 @@ const GROUP: i8 = 32;
 /// Where a value comes from (DescribeConfigsResponse of Kafka 4.3).
 const FROM_TOPIC: i8 = 1;
 const FROM_RUNNING_BROKER: i8 = 2;
+const FROM_ALL_BROKERS: i8 = 3;
 const FROM_BROKER: i8 = 4;
 const FROM_DEFAULT: i8 = 5;
 /// What is done to a value (IncrementalAlterConfigs).
@@ -55,23 +56,37 @@ pub(super) const fn source(source: ConfigSource) -> i8 {
     }
 }
 
+/// Whether a resource is what holds for all brokers: only what was set there is listed of it.
+fn is_all_brokers(resource_type: i8, name: &str) -> bool {
+    resource_type == BROKER && name.is_empty()
+}
+
 pub(super) async fn describe_configs(
     client: Client,
     request: DescribeConfigsRequest,
 ) -> DescribeConfigsResponse {
     let results = request.resources.into_iter().map(|asked| {
         let entries = entries(&client, asked.resource_type, &asked.resource_name);
+        let of_all_brokers = is_all_brokers(asked.resource_type, &asked.resource_name);
         let result = DescribeConfigsResult::default()
             .with_resource_type(asked.resource_type)
             .with_resource_name(asked.resource_name);
         match entries {
             Ok(entries) => {
                 let wanted = entries.into_iter().filter(|entry| {
-                    let keys = asked.configuration_keys.as_ref();
-                    keys.is_none_or(|keys| keys.iter().any(|key| **key == *entry.name))
+                    let keys = asked.configuration_keys.as_deref().unwrap_or_default();
+                    let is_asked = keys.is_empty() || keys.iter().any(|key| **key == *entry.name);
+                    is_asked && (!of_all_brokers || entry.source == ConfigSource::Cluster)
                 });
                 let (synonyms, text) = (request.include_synonyms, request.include_documentation);
-                result.with_configs(wanted.map(|e| described(e, synonyms, text)).collect())
+                let entries = wanted.map(|entry| {
+                    let source = match of_all_brokers {
+                        true => FROM_ALL_BROKERS,
+                        false => source(entry.source),
+                    };
+                    described(entry, source, synonyms, text)
+                });
+                result.with_configs(entries.collect())
             }
             Err(error) => result
                 .with_error_code(error.code.number())
@@ -120,6 +135,7 @@ fn resource(resource_type: i8, name: &str) -> Result<ConfigResource, ServiceErro
 
 fn described(
     entry: ConfigEntry,
+    source: i8,
     with_synonyms: bool,
     with_documentation: bool,
 ) -> DescribeConfigsResourceResult {
@@ -133,13 +149,13 @@ fn described(
                 .with_source(source)
         };
         if entry.source != ConfigSource::Default {
-            synonyms.push(synonym(&entry.value, source(entry.source)));
+            synonyms.push(synonym(&entry.value, source));
         }
         synonyms.push(synonym(&entry.default_value, FROM_DEFAULT));
     }
     DescribeConfigsResourceResult::default()
         .with_config_type(config_type(&entry.name))
-        .with_config_source(source(entry.source))
+        .with_config_source(source)
         .with_read_only(entry.read_only)
         .with_synonyms(synonyms)
         .with_documentation(with_documentation.then(|| text(entry.documentation)))

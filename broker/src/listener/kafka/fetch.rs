@@ -9,7 +9,9 @@ mod session;
 use std::{sync::Arc, time::Duration};
 
 use kafka_protocol::messages::{FetchRequest, TopicName, fetch_request::FetchPartition};
-use millstream_proto::{ErrorCode, LeaderEpoch, Offset, PartitionIndex, TopicId};
+use millstream_proto::{
+    ErrorCode, LeaderEpoch, Offset, PartitionIndex, TopicId, record::Compression,
+};
 use tokio::time::Instant;
 use uuid::Uuid;
 
@@ -29,6 +31,9 @@ use session::{Served, Session};
 
 /// The first version that names topics by id.
 const TOPIC_IDS: i16 = 13;
+
+/// The first version whose clients know zstd (KIP-110).
+const ZSTD: i16 = 10;
 
 /// A topic as requests of this version name it.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -246,6 +251,9 @@ fn open(client: &Client, topic: Topic, asked: Asked, isolation: Isolation) -> Sl
     };
     let opened = start.map_err(refusal).and_then(|start| {
         let reader = client.services().open_reader(&client.context(), &start)?;
+        if client.version < ZSTD && reader.stores(Compression::Zstd) {
+            return Err(refusal(unreadable()));
+        }
         let diverging = diverging(client, &start, asked.last_fetched_epoch);
         Ok((reader, diverging.map_err(refusal)?))
     });
@@ -264,6 +272,15 @@ fn open(client: &Client, topic: Topic, asked: Asked, isolation: Isolation) -> Sl
         is_full: false,
         diverging,
     }
+}
+
+/// What a client is told that could not decompress what it asks for.
+fn unreadable() -> ServiceError {
+    ServiceError::new(
+        ErrorCode::UnsupportedCompressionType,
+        "the topic is compressed with zstd, which this version of Fetch does not have",
+        "use a client that fetches with version 10 or later, or another compression.type",
+    )
 }
 
 /// Where the log of a client whose last record is of this leader epoch stops being this one; `None` where it

@@ -10,6 +10,10 @@ use millstream_proto::{ErrorCode, PartitionIndex};
 use super::{client::Client, wire};
 use crate::service::producers::ProducerDescription;
 
+/// How transactional producers are refused. librdkafka asks again and again after any other error but one of
+/// authorization (`rd_kafka_txn_handle_FindCoordinator`), and its `init_transactions` waits for ever.
+pub(super) const NO_TRANSACTIONS: ErrorCode = ErrorCode::TransactionalIdAuthorizationFailed;
+
 /// No producer id, and no epoch.
 const NONE: i16 = -1;
 
@@ -28,7 +32,7 @@ pub(super) async fn init_producer_id(
             client = &*client.client_id,
             "transactional producer is refused: this broker has no transactions yet"
         );
-        return refused(ErrorCode::InvalidRequest);
+        return refused(NO_TRANSACTIONS);
     }
     let is_epoch_missing =
         (request.producer_id.0 == i64::from(NONE)) != (request.producer_epoch == NONE);

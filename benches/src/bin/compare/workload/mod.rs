@@ -106,8 +106,10 @@ impl Workload {
     pub fn run(self, site: &Site, loads: &Loads) -> Result<Figures> {
         let mut figures = Figures::default();
         if site.subject == Subject::Machine {
-            if self == Self::B {
-                throughput::ceilings(&site.dir, loads, &mut figures)?;
+            match self {
+                Self::B => throughput::ceilings(&site.dir, loads, &mut figures)?,
+                Self::D => unbatched::ceilings(&site.dir, loads, &mut figures)?,
+                Self::A | Self::E => {}
             }
             return Ok(figures);
         }

@@ -58,15 +58,29 @@ pub const DISK: &str = "1 MiB pwrite and fdatasync, one file";
 pub const DISK_MANY: &str = "64 KiB pwrite and fdatasync, 16 files at once";
 /// The case of its loopback.
 pub const LOOPBACK: &str = "loopback TCP, one connection";
-/// The cases of librdkafka, with 1 and 16 partitions, against a server that keeps nothing.
-pub const LIBRDKAFKA_SINK: [&str; 2] = [
-    "librdkafka produce, 1 KiB, 1 partition, against a sink",
-    "librdkafka produce, 1 KiB, 16 partitions, against a sink",
-];
-/// The cases of the same consuming from one that has the batches in a file.
-pub const LIBRDKAFKA_SHELF: [&str; 2] = [
-    "librdkafka consume, 1 KiB, 1 partition, against a bare loop of sendfile",
-    "librdkafka consume, 1 KiB, 16 partitions, against a bare loop of sendfile",
+/// What the machine allows librdkafka with so many partitions.
+#[derive(Debug)]
+pub struct LibrdkafkaCeiling {
+    /// How many.
+    pub partitions: i32,
+    /// The case of producing to a server that keeps nothing.
+    pub sink: &'static str,
+    /// The case of consuming from one that has the batches in a file.
+    pub shelf: &'static str,
+}
+
+/// For each number of partitions.
+pub const LIBRDKAFKA_CEILINGS: [LibrdkafkaCeiling; 2] = [
+    LibrdkafkaCeiling {
+        partitions: 1,
+        sink: "librdkafka produce, 1 KiB, 1 partition, against a sink",
+        shelf: "librdkafka consume, 1 KiB, 1 partition, against a bare loop of sendfile",
+    },
+    LibrdkafkaCeiling {
+        partitions: 16,
+        sink: "librdkafka produce, 1 KiB, 16 partitions, against a sink",
+        shelf: "librdkafka consume, 1 KiB, 16 partitions, against a bare loop of sendfile",
+    },
 ];
 /// The case of the generator of frames against a server that only says yes.
 pub const SINK: &str = "pre-encoded frames, against a sink";
@@ -269,34 +283,34 @@ pub fn ceilings(dir: &Path, loads: &Loads, figures: &mut Figures) -> Result<()> 
     let loopback = loopback::mb_per_s(256 << 10, time)?;
     figures.add(&Case::new(LOOPBACK), Unit::MbPerS, loopback);
     bare_servers(dir, loads, figures)?;
-    for (at, partitions) in PARTITIONS.into_iter().enumerate() {
-        librdkafka_sink(LIBRDKAFKA_SINK[at], partitions, loads, figures)?;
-        librdkafka_shelf(LIBRDKAFKA_SHELF[at], partitions, dir, loads, figures)?;
+    for ceiling in &LIBRDKAFKA_CEILINGS {
+        librdkafka_sink(ceiling, loads, figures)?;
+        librdkafka_shelf(ceiling, dir, loads, figures)?;
     }
     Ok(())
 }
 
 fn librdkafka_sink(
-    case: &str,
-    partitions: i32,
+    ceiling: &LibrdkafkaCeiling,
     loads: &Loads,
     figures: &mut Figures,
 ) -> Result<()> {
+    let partitions = ceiling.partitions;
     let server = KafkaServer::start("bare", partitions, None)?;
     let (address, time) = (&server.address, loads.scale.fast);
     let outcome = loads.run_librdkafka(address, "bare", partitions, KIB, time, &["produce=0"])?;
     let rate = outcome.sent as f64 * KIB as f64 / outcome.produce_s / 1e6;
-    figures.add(&Case::new(case), Unit::MbPerS, rate);
+    figures.add(&Case::new(ceiling.sink), Unit::MbPerS, rate);
     Ok(())
 }
 
 fn librdkafka_shelf(
-    case: &str,
-    partitions: i32,
+    ceiling: &LibrdkafkaCeiling,
     dir: &Path,
     loads: &Loads,
     figures: &mut Figures,
 ) -> Result<()> {
+    let partitions = ceiling.partitions;
     let batch = loads
         .frames("bare", partitions, KIB, loads.scale.fast)
         .batch()?;
@@ -308,7 +322,8 @@ fn librdkafka_shelf(
     let outcome =
         loads.run_librdkafka(address, "bare", partitions, KIB, time, &["consume=start"])?;
     let bytes = outcome.consumed as f64 * KIB as f64;
-    let (case, per_gib) = (Case::new(case), server.cpu().as_secs_f64() / (bytes / GIB));
+    let case = Case::new(ceiling.shelf);
+    let per_gib = server.cpu().as_secs_f64() / (bytes / GIB);
     figures.add(&case, Unit::MbPerS, bytes / outcome.consume_s / 1e6);
     figures.add(&case, Unit::BrokerCpuPerGib, per_gib);
     Ok(())

@@ -28,7 +28,8 @@ pub(in crate::group) fn check_join(turn: &Turn<'_>, join: &ClassicJoin) -> Resul
     }
     let id_max = config.id_bytes_max;
     let instance = join.instance_id.as_ref().map_or(0, String::len);
-    short("member id", join.member.member_id.len(), id_max)?;
+    let member_id = join.member.member_id.len();
+    short("member id", member_id, id_max + GIVEN_BYTES)?;
     short("instance id", instance, id_max)?;
     short("client id", join.client_id.len(), id_max)?;
     short("client host", join.client_host.len(), id_max)?;
@@ -50,6 +51,10 @@ pub(in crate::group) fn check_join(turn: &Turn<'_>, join: &ClassicJoin) -> Resul
         config.classic_metadata_bytes_max,
     )
 }
+
+/// What a member id that a coordinator gives has beyond the client or instance id that it begins with: a dash and a
+/// UUID.
+const GIVEN_BYTES: usize = 37;
 
 fn short(what: &'static str, found: usize, max: usize) -> Result<(), Refusal> {
     if found > max {

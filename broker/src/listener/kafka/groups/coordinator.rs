@@ -8,12 +8,13 @@ use kafka_protocol::{
 };
 use millstream_proto::ErrorCode;
 
-use super::super::{client::Client, cluster};
+use super::super::{client::Client, cluster, producer_ids::NO_TRANSACTIONS};
 
 /// The first version that asks for several keys.
 const SEVERAL_KEYS: i16 = 4;
-/// The type of a key that names a group.
+/// What a key names, by its type.
 const GROUP: i8 = 0;
+const TRANSACTION: i8 = 1;
 
 pub(in super::super) async fn find_coordinator(
     client: Client,
@@ -44,8 +45,12 @@ fn coordinator(client: &Client, key_type: i8, key: StrBytes) -> Coordinator {
         _ => {
             let message =
                 "this broker coordinates groups; transactions and share groups it has none";
+            let code = match key_type {
+                TRANSACTION => NO_TRANSACTIONS,
+                _ => ErrorCode::InvalidRequest,
+            };
             found
-                .with_error_code(ErrorCode::InvalidRequest.number())
+                .with_error_code(code.number())
                 .with_error_message(Some(StrBytes::from_static_str(message)))
                 .with_node_id((-1).into())
                 .with_port(-1)
