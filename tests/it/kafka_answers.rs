@@ -8,11 +8,13 @@ use bytes::Bytes;
 use kafka_protocol::{
     ResponseError,
     messages::{
-        BrokerId, ConsumerGroupDescribeRequest, ConsumerGroupHeartbeatRequest,
+        ApiVersionsRequest, BrokerId, ConsumerGroupDescribeRequest, ConsumerGroupHeartbeatRequest,
         DescribeClusterRequest, DescribeGroupsRequest, DescribeTopicPartitionsRequest,
-        FindCoordinatorRequest, InitProducerIdRequest, MetadataRequest, OffsetCommitRequest,
-        ProducerId, SaslAuthenticateRequest, SaslHandshakeRequest, TransactionalId,
+        FindCoordinatorRequest, InitProducerIdRequest, JoinGroupRequest, MetadataRequest,
+        OffsetCommitRequest, OffsetFetchRequest, ProducerId, SaslAuthenticateRequest,
+        SaslHandshakeRequest, TransactionalId,
         describe_topic_partitions_request::TopicRequest,
+        join_group_request::JoinGroupRequestProtocol,
         metadata_request::MetadataRequestTopic,
         offset_commit_request::{OffsetCommitRequestPartition, OffsetCommitRequestTopic},
     },
@@ -27,6 +29,8 @@ const TOPIC: &str = "t";
 /// A group that only has offsets, and one that the broker assigns.
 const COMMITTED: &str = "committed";
 const ASSIGNED: &str = "assigned";
+/// A commit's retention that is the broker's.
+const FOR_EVER: i64 = -1;
 /// How long a coordinator may load, and an offset may stay that has expired.
 const WITHIN: Duration = Duration::from_secs(20);
 
@@ -174,6 +178,84 @@ const OF_CLUSTER: i32 = 8_096;
 const NOT_ASKED: i32 = i32::MIN;
 
 #[tokio::test]
+async fn offsets_of_all_topics_and_of_none_are_told_apart() -> Result<()> {
+    /// Versions in which no list of topics asks for all, and that name one group.
+    const NULLABLE: std::ops::RangeInclusive<i16> = 2..=7;
+    let daemon = Daemon::start()?;
+    let mut client = connect(&daemon).await?;
+    commit(&mut client, FOR_EVER).await?;
+    for version in NULLABLE {
+        let all = OffsetFetchRequest::default()
+            .with_group_id(group_id(COMMITTED))
+            .with_topics(None);
+        let answer = client.call(version, &all).await?;
+        let topics: Vec<_> = answer.topics.iter().map(|topic| &**topic.name).collect();
+        assert_eq!(topics, [TOPIC], "version {version}");
+        let none = all.with_topics(Some(Vec::new()));
+        let answer = client.call(version, &none).await?;
+        assert!(answer.topics.is_empty(), "version {version}");
+    }
+    Ok(())
+}
+
+/// Clients before version 4 cannot decode a feature that is supported from 0 on (KAFKA-17011).
+#[tokio::test]
+async fn a_feature_that_old_clients_cannot_read_is_told_to_new_ones_only() -> Result<()> {
+    const NAMED: i16 = 3;
+    const FROM_ZERO: i16 = 4;
+    let daemon = Daemon::start()?;
+    let mut client = connect(&daemon).await?;
+    let request = ApiVersionsRequest::default()
+        .with_client_software_name(text("test"))
+        .with_client_software_version(text("1"));
+    for version in [NAMED, FROM_ZERO] {
+        let answer = client.call(version, &request).await?;
+        let supported = answer.supported_features.iter();
+        let supported: Vec<_> = supported
+            .map(|feature| (&*feature.name, feature.min_version, feature.max_version))
+            .collect();
+        let expected: &[_] = match version {
+            NAMED => &[],
+            _ => &[("group.version", 0, 1)],
+        };
+        assert_eq!(supported, expected, "version {version}");
+        let finalized = answer.finalized_features.iter();
+        let finalized: Vec<_> = finalized
+            .map(|feature| (&*feature.name, feature.max_version_level))
+            .collect();
+        assert_eq!(finalized, [("group.version", 1)], "version {version}");
+    }
+    Ok(())
+}
+
+/// The id that a member is given begins with what its client calls itself.
+#[tokio::test]
+async fn a_client_with_the_longest_id_gets_one_that_it_can_join_with() -> Result<()> {
+    const JOIN_GROUP: i16 = 9;
+    const ID_BYTES_MAX: usize = 255;
+    let daemon = Daemon::start()?;
+    let mut client = connect(&daemon).await?;
+    client.set_client_id(&"x".repeat(ID_BYTES_MAX));
+    commit(&mut client, FOR_EVER).await?;
+    let protocol = JoinGroupRequestProtocol::default().with_name(text("range"));
+    let mut request = JoinGroupRequest::default()
+        .with_group_id(group_id("classic"))
+        .with_session_timeout_ms(10_000)
+        .with_rebalance_timeout_ms(10_000)
+        .with_protocol_type(text("consumer"))
+        .with_protocols(vec![protocol]);
+    let given = client.call(JOIN_GROUP, &request).await?;
+    let refusal = refusal(given.error_code)?;
+    assert_eq!(refusal, ResponseError::MemberIdRequired);
+    assert!(given.member_id.len() > ID_BYTES_MAX, "{}", given.member_id);
+    request.member_id = given.member_id;
+    let joined = client.call(JOIN_GROUP, &request).await?;
+    assert_eq!(joined.error_code, 0, "{joined:?}");
+    assert_eq!(joined.leader, request.member_id);
+    Ok(())
+}
+
+#[tokio::test]
 async fn who_asks_may_do_everything_to_a_topic_and_the_cluster() -> Result<()> {
     /// The last one that has both.
     const METADATA_VERSION: i16 = 10;
@@ -225,7 +307,6 @@ async fn join(client: &mut Kafka) -> Result<()> {
 async fn who_asks_may_do_everything_to_a_group_that_is_there() -> Result<()> {
     /// The last one in which a group that is not there is no error.
     const DESCRIBE_GROUPS_VERSION: i16 = 5;
-    const FOR_EVER: i64 = -1;
     let daemon = Daemon::start()?;
     let mut client = connect(&daemon).await?;
     commit(&mut client, FOR_EVER).await?;

@@ -157,3 +157,58 @@ async fn client_whose_log_goes_further_is_told_where_they_part() -> Result<()> {
     }
     Ok(())
 }
+
+/// The partitions of an answer, and whether each has records.
+fn filled(partitions: &[PartitionData]) -> Vec<(i32, bool)> {
+    let has_records = |it: &PartitionData| it.records.as_ref().is_some_and(|it| !it.is_empty());
+    let partitions = partitions.iter();
+    partitions
+        .map(|it| (it.partition_index, has_records(it)))
+        .collect()
+}
+
+/// Consumers turn the order from fetch to fetch, so that none of their partitions starves.
+#[tokio::test]
+async fn partitions_are_read_in_the_order_asked_for_and_the_first_may_fill_the_answer() -> Result<()>
+{
+    let daemon = Daemon::start()?;
+    topic_with_a_record(&daemon).await?;
+    let mut client = Kafka::connect(daemon.kafka()).await?;
+    for partition in [0, 1] {
+        client.produce("grows", partition, batch(5_000)?).await?;
+    }
+    for (order, expected) in [
+        ([0, 1], [(0, true), (1, false)]),
+        ([1, 0], [(1, true), (0, false)]),
+    ] {
+        let request = request(&order, MAX_BYTES).with_max_bytes(100).with_min_bytes(1);
+        let answer = client.call(kafka::FETCH_VERSION, &request).await?;
+        let partitions = answer.responses.into_iter().flat_map(|it| it.partitions);
+        assert_eq!(filled(&partitions.collect::<Vec<_>>()), expected);
+    }
+    Ok(())
+}
+
+/// KIP-110.
+#[tokio::test]
+async fn clients_that_do_not_know_zstd_are_told_so() -> Result<()> {
+    const FIRST: i16 = 10;
+    let daemon = Daemon::start()?;
+    let mut client = Kafka::connect(daemon.kafka()).await?;
+    let stored_with = [("compression.type", "zstd")];
+    client.create_topic("grows", 1, &stored_with).await?;
+    client.produce("grows", 0, batch(10)?).await?;
+    for version in [FIRST - 1, FIRST] {
+        let request = kafka::fetch_request("grows", 0, 0, MAX_BYTES);
+        let answer = client.call(version, &request).await?;
+        let partitions: Vec<_> = answer.responses.into_iter().flat_map(|it| it.partitions).collect();
+        let error = partitions.first().map(|it| kafka::error_name(it.error_code));
+        let (expected, has_records) = match version {
+            FIRST => ("error 0", true),
+            _ => ("UnsupportedCompressionType", false),
+        };
+        assert_eq!(error.as_deref(), Some(expected), "version {version}");
+        assert_eq!(filled(&partitions), [(0, has_records)], "version {version}");
+    }
+    Ok(())
+}

@@ -2,12 +2,16 @@
 
 use anyhow::{Context as _, Result};
 use kafka_protocol::messages::{
-    BrokerId, CreatePartitionsRequest, CreateTopicsRequest, MetadataRequest,
+    BrokerId, CreatePartitionsRequest, CreateTopicsRequest, DeleteRecordsRequest, MetadataRequest,
     create_partitions_request::{CreatePartitionsAssignment, CreatePartitionsTopic},
     create_topics_request::{CreatableTopic, CreatableTopicConfig},
+    delete_records_request::{DeleteRecordsPartition, DeleteRecordsTopic},
     metadata_request::MetadataRequestTopic,
 };
-use millstream_tests::{Daemon, Kafka, kafka};
+use millstream_tests::{
+    Daemon, Kafka,
+    kafka::{self, ConfigOperation, ConfigOwner},
+};
 use uuid::Uuid;
 
 /// The daemon's id by default.
@@ -106,5 +110,39 @@ async fn topic_is_described_by_its_id_whatever_name_comes_with_it() -> Result<()
             assert_eq!(found.topic_id, asked);
         }
     }
+    Ok(())
+}
+
+/// Deletes all records of a topic's first partition; answers the error's name.
+async fn delete_records(client: &mut Kafka, topic: &str) -> Result<String> {
+    const VERSION: i16 = 2;
+    const ALL: i64 = -1;
+    let partition = DeleteRecordsPartition::default().with_offset(ALL);
+    let topic = DeleteRecordsTopic::default()
+        .with_name(kafka::topic_name(topic))
+        .with_partitions(vec![partition]);
+    let request = DeleteRecordsRequest::default()
+        .with_topics(vec![topic])
+        .with_timeout_ms(30_000);
+    let answer = client.call(VERSION, &request).await?;
+    let topic = answer.topics.first().context("one result a topic")?;
+    let result = topic.partitions.first().context("one result a partition")?;
+    Ok(kafka::error_name(result.error_code))
+}
+
+#[tokio::test]
+async fn what_is_kept_by_key_alone_is_not_deleted_by_offset() -> Result<()> {
+    const TOPIC: &str = "compacted";
+    let daemon = Daemon::start()?;
+    let mut client = Kafka::connect(daemon.kafka()).await?;
+    let policy = [("cleanup.policy", "compact")];
+    client.create_topic(TOPIC, 1, &policy).await?;
+    let refused = delete_records(&mut client, TOPIC).await?;
+    assert_eq!(refused, "PolicyViolation");
+    let (owner, value) = (ConfigOwner::Topic(TOPIC), "delete");
+    let append = ConfigOperation::Append;
+    let altered = client.alter_config(owner, append, "cleanup.policy", value);
+    assert_eq!(altered.await?.error_code, 0);
+    assert_eq!(delete_records(&mut client, TOPIC).await?, "error 0");
     Ok(())
 }

@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use anyhow::Result;
-use millstream_tests::{Daemon, Native, daemon_path, http, native};
+use millstream_tests::{Daemon, DaemonOptions, Native, daemon_path, http, native};
+use rustix::process::Signal;
 
 #[tokio::test]
 async fn records_survive_a_stop_and_a_kill() -> Result<()> {
@@ -45,7 +46,7 @@ fn probes_answer_while_the_daemon_lives() -> Result<()> {
 #[test]
 fn a_second_daemon_on_the_same_directory_is_refused() -> Result<()> {
     let daemon = Daemon::start()?;
-    let second = millstream_tests::DaemonOptions::default()
+    let second = DaemonOptions::default()
         .data_dir(daemon.data_dir())
         .prepare()?;
     let output = second.command(&daemon_path()?).output()?;
@@ -61,5 +62,30 @@ fn a_second_daemon_on_the_same_directory_is_refused() -> Result<()> {
         http::get(daemon.http(), "/ready", Duration::from_secs(1))?.status,
         200
     );
+    Ok(())
+}
+
+/// Ten thousand partitions take longer to close than one that hangs may.
+#[tokio::test]
+async fn a_stop_takes_longer_than_its_timeout_while_partitions_get_closed() -> Result<()> {
+    const PARTITIONS: i32 = 200;
+    let mut daemon = DaemonOptions::default()
+        .set("shutdown_timeout", "500ms")
+        .env("MILLSTREAM_TEST_IO", "delay:10000us")
+        .start()?;
+    let client = Native::connect(daemon.native()).await?;
+    let unflushed = [("millstream.durability", "replicated")];
+    let topic_id = client.create_topic("many", PARTITIONS, &unflushed).await?;
+    let mut produce = client.produce().await?;
+    for partition in 0..PARTITIONS {
+        let batch = native::batch(Default::default(), 1, ["one"]);
+        produce.produce(&topic_id, partition, batch).await?;
+    }
+    drop((produce, client));
+    daemon.signal(Signal::TERM)?;
+    let ended = daemon.wait_end(Duration::from_secs(60))?;
+    let log = daemon.log();
+    assert!(ended.success(), "{}", daemon.log_tail());
+    assert!(log.contains("partitions are being closed"), "{log}");
     Ok(())
 }

@@ -29,6 +29,7 @@ mod kafka_fetch_sessions;
 mod kafka_files;
 mod kafka_hostile;
 mod kafka_listeners;
+mod kafka_metadata;
 mod kafka_regex_subscription;
 mod kafka_tools;
 mod kafka_topics;

@@ -162,6 +162,8 @@ pub enum AppendError {
     /// A timestamp lies outside `message.timestamp.{before,after}.max.ms`.
     #[error("timestamp {found} is not between {earliest} and {latest}")]
     Timestamp {
+        /// The record that has it, from 0; unknown where the batch's header tells of it.
+        index: Option<u32>,
         /// The offending timestamp, ms since 1970.
         found: i64,
         /// Earliest accepted.

@@ -128,6 +128,12 @@ impl Partitions {
         Arc::clone(&defaults.unwrap_or_else(PoisonError::into_inner))
     }
 
+    /// Those of its own configuration, whatever was changed while brokers ran.
+    #[must_use]
+    pub const fn configured_defaults(&self) -> &TopicConfig {
+        &self.configured_defaults
+    }
+
     /// What the defaults for topics become with `changed` over this broker's own.
     ///
     /// # Errors

@@ -55,6 +55,8 @@ pub struct ConfigEntry {
     pub source: ConfigSource,
     /// It cannot be changed through the API.
     pub read_only: bool,
+    /// What would hold without it, and without that, as far as it is set somewhere.
+    pub beneath: Vec<(ConfigSource, String)>,
     /// Its value when nobody sets it.
     pub default_value: String,
     /// What it does.
@@ -171,17 +173,12 @@ impl Services {
     fn topic_entries(&self, name: &str) -> Result<Vec<ConfigEntry>, ServiceError> {
         let topic = self.topic_named(name)?;
         let config = self.partitions.topic_config(&topic);
-        let entry = |key: &topic::TopicKey| ConfigEntry {
-            name: key.name.to_owned(),
-            value: config.value(key.name).unwrap_or(key.default).to_owned(),
-            source: if topic.configs.contains_key(key.name) {
-                ConfigSource::Topic
-            } else {
-                self.source_of_default(key)
-            },
-            read_only: is_fixed(key),
-            default_value: key.default.to_owned(),
-            documentation: key.documentation.to_owned(),
+        let entry = |key: &topic::TopicKey| {
+            let value = config.value(key.name).unwrap_or(key.default).to_owned();
+            let own = topic.configs.get(key.name);
+            let own = own.map(|value| (ConfigSource::Topic, value.clone()));
+            let layers = own.into_iter().chain(self.layers_of_default(key));
+            topic_entry(key, key.name.to_owned(), value, layers)
         };
         Ok(topic::KEYS.iter().map(entry).collect())
     }
@@ -194,6 +191,7 @@ impl Services {
                 value: unquoted((key.print)(&self.config)),
                 source: self.source(&path),
                 read_only: true,
+                beneath: Vec::new(),
                 default_value: unquoted((key.print)(&defaults)),
                 documentation: key.documentation.join("").trim().to_owned(),
                 name: path,
@@ -202,23 +200,28 @@ impl Services {
         let topic_defaults = self.partitions.topic_defaults();
         let topic_keys = topic::KEYS.iter().map(|key| {
             let value = topic_defaults.value(key.name).unwrap_or(key.default);
-            ConfigEntry {
-                name: format!("{TOPIC_PREFIX}{}", key.name),
-                value: value.to_owned(),
-                source: self.source_of_default(key),
-                read_only: is_fixed(key),
-                default_value: key.default.to_owned(),
-                documentation: key.documentation.to_owned(),
-            }
+            let name = format!("{TOPIC_PREFIX}{}", key.name);
+            topic_entry(key, name, value.to_owned(), self.layers_of_default(key))
         });
         keys.chain(topic_keys).collect()
     }
 
-    fn source_of_default(&self, key: &topic::TopicKey) -> ConfigSource {
-        if self.quorum.image().topic_defaults().contains_key(key.name) {
-            return ConfigSource::Cluster;
-        }
-        self.source(&format!("{TOPIC_PREFIX}{}", key.name))
+    /// Where a default for all topics is set, and to what, first what is in force.
+    fn layers_of_default(
+        &self,
+        key: &topic::TopicKey,
+    ) -> impl Iterator<Item = (ConfigSource, String)> + use<> {
+        let image = self.quorum.image();
+        let of_cluster = image.topic_defaults().get(key.name);
+        let of_cluster = of_cluster.map(|value| (ConfigSource::Cluster, value.clone()));
+        let own = match self.source(&format!("{TOPIC_PREFIX}{}", key.name)) {
+            ConfigSource::Default => None,
+            source => {
+                let value = self.partitions.configured_defaults().value(key.name);
+                value.map(|value| (source, value.to_owned()))
+            }
+        };
+        of_cluster.into_iter().chain(own)
     }
 
     fn source(&self, path: &str) -> ConfigSource {
@@ -235,6 +238,26 @@ impl Services {
             format!("broker {} is not the one that answers", excerpt(id)),
             format!("ask for broker {local}, or ask the other broker itself"),
         ))
+    }
+}
+
+/// A topic's key with the value in force, and where it is set, first where that comes from.
+fn topic_entry(
+    key: &topic::TopicKey,
+    name: String,
+    value: String,
+    mut layers: impl Iterator<Item = (ConfigSource, String)>,
+) -> ConfigEntry {
+    ConfigEntry {
+        name,
+        value,
+        source: layers
+            .next()
+            .map_or(ConfigSource::Default, |(source, _)| source),
+        read_only: is_fixed(key),
+        beneath: layers.collect(),
+        default_value: key.default.to_owned(),
+        documentation: key.documentation.to_owned(),
     }
 }
 

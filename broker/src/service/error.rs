@@ -27,6 +27,8 @@ pub struct ServiceError {
     pub is_permanent: bool,
     /// The epoch of this broker's leadership, where the error is about it.
     pub leader_epoch: Option<LeaderEpoch>,
+    /// The record of a refused batch, from 0, where the error is about it alone.
+    pub record: Option<u32>,
 }
 
 /// Characters of a client's own text that a message has.
@@ -49,6 +51,7 @@ impl ServiceError {
             may_have_been_written: false,
             is_permanent: false,
             leader_epoch: None,
+            record: None,
         }
     }
 
@@ -153,7 +156,13 @@ impl ServiceError {
         if let AppendError::Storage(error) = error {
             return Self::of_storage(partition, error);
         }
+        let record = match error {
+            AppendError::NoKey { index } => Some(*index),
+            AppendError::Timestamp { index, .. } => *index,
+            _ => None,
+        };
         Self {
+            record,
             may_have_been_written: error.may_have_happened(),
             ..Self::new(
                 error.code(),

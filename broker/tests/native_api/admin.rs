@@ -63,7 +63,7 @@ async fn topics_are_listed_described_and_grown() {
     let channel = connect(broker.address).await;
     let id = create_topic(&channel, "b", 2, &[KEEP]).await;
     create_topic(&channel, "a", 1, &[]).await;
-    create_topic(&channel, "__hidden", 1, &[]).await;
+    create_topic(&channel, "__transaction_state", 1, &[]).await;
     let mut client = v1::topic_service_client::TopicServiceClient::new(channel.clone());
     let mut names = Vec::new();
     for include_internal in [false, true] {
@@ -81,7 +81,7 @@ async fn topics_are_listed_described_and_grown() {
                 .collect::<Vec<_>>(),
         );
     }
-    assert_eq!(names, [vec!["a", "b"], vec!["__hidden", "a", "b"]]);
+    assert_eq!(names, [vec!["a", "b"], vec!["__transaction_state", "a", "b"]]);
     let request = v1::CreatePartitionsRequest {
         name: "b".into(),
         partitions: 3,

@@ -11,9 +11,11 @@ use bytes::Bytes;
 use kafka_protocol::{
     messages::{
         ApiVersionsRequest, BrokerId, ConsumerGroupDescribeRequest, ConsumerGroupHeartbeatRequest,
-        ConsumerGroupHeartbeatResponse, DescribeClusterRequest, DescribeLogDirsRequest,
+        ConsumerGroupHeartbeatResponse, DescribeClusterRequest, DescribeConfigsRequest,
+        DescribeLogDirsRequest,
         DescribeProducersRequest, FetchRequest, GroupId, InitProducerIdRequest, JoinGroupRequest,
         MetadataRequest, MetadataResponse, OffsetCommitRequest, OffsetFetchRequest, ProducerId,
+        describe_configs_request::DescribeConfigsResource,
         describe_producers_request,
         join_group_request::JoinGroupRequestProtocol,
         metadata_request::MetadataRequestTopic,
@@ -28,7 +30,7 @@ use millstream_proto::{
 };
 use millstream_tests::{
     Kafka, binary,
-    kafka::{ConfigOperation, FETCH_VERSION, error_name, fetch_request, topic_name},
+    kafka::{ConfigOperation, ConfigOwner, FETCH_VERSION, error_name, fetch_request, topic_name},
 };
 
 use super::{
@@ -490,4 +492,60 @@ pub(super) async fn a_larger_request_ends_its_connection() -> Result<()> {
         "it is taken"
     );
     kafka.configs(OF_TOPIC).await.map(drop)
+}
+
+/// As `kafka-configs --entity-default` looks at it.
+#[tokio::test]
+async fn what_holds_for_all_brokers_lists_what_was_set_there() -> Result<()> {
+    const OF_ALL: ConfigOwner<'_> = ConfigOwner::Broker("");
+    const KEY: &str = "log.retention.ms";
+    const FROM_ALL_BROKERS: i8 = 3;
+    let (_daemon, mut kafka) = start(&[]).await?;
+    assert!(kafka.configs(OF_ALL).await?.is_empty());
+    let set = kafka.alter_config(OF_ALL, ConfigOperation::Set, KEY, "60000");
+    assert_eq!(set.await?.error_code, 0);
+    let listed = kafka.configs(OF_ALL).await?;
+    let listed: Vec<_> = listed
+        .iter()
+        .map(|it| (&*it.name, it.value.as_deref(), it.config_source))
+        .collect();
+    assert_eq!(listed, [(KEY, Some("60000"), FROM_ALL_BROKERS)]);
+    let unset = kafka.alter_config(OF_ALL, ConfigOperation::Delete, KEY, "");
+    assert_eq!(unset.await?.error_code, 0);
+    assert!(kafka.configs(OF_ALL).await?.is_empty());
+    Ok(())
+}
+
+/// What a topic's key would fall back to, layer by layer, each under the name that it is set by.
+#[tokio::test]
+async fn synonyms_are_every_place_in_which_a_key_is_set() -> Result<()> {
+    const VERSION: i16 = 4;
+    const TOPIC_TYPE: i8 = 2;
+    let (_daemon, mut kafka) = start(&[("topics.config.retention.ms", "30000")]).await?;
+    let own = [("retention.ms", "10000")];
+    assert_eq!(kafka.create_topic(TOPIC, 1, &own).await?.error_code, 0);
+    let key = "log.retention.ms";
+    let set = kafka.alter_config(OF_BROKER, ConfigOperation::Set, key, "20000");
+    assert_eq!(set.await?.error_code, 0);
+    let resource = DescribeConfigsResource::default()
+        .with_resource_type(TOPIC_TYPE)
+        .with_resource_name(StrBytes::from_static_str(TOPIC))
+        .with_configuration_keys(Some(vec![StrBytes::from_static_str("retention.ms")]));
+    let request = DescribeConfigsRequest::default()
+        .with_resources(vec![resource])
+        .with_include_synonyms(true);
+    let answer = kafka.call(VERSION, &request).await?;
+    let found = answer.results.first().and_then(|it| it.configs.first());
+    let synonyms = found.context("one key of one resource")?.synonyms.iter();
+    let synonyms: Vec<_> = synonyms
+        .map(|it| (&*it.name, it.value.as_deref().unwrap_or_default(), it.source))
+        .collect();
+    let expected = [
+        ("retention.ms", "10000", 1),
+        (key, "20000", 2),
+        (key, "30000", FROM_BROKER),
+        (key, "604800000", 5),
+    ];
+    assert_eq!(synonyms, expected);
+    Ok(())
 }

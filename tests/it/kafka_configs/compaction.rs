@@ -50,6 +50,22 @@ pub(super) async fn a_topic_that_is_compacted_refuses_records_without_a_key() ->
     Ok(())
 }
 
+/// KIP-467: its neighbours are not to blame.
+#[tokio::test]
+async fn the_record_without_a_key_is_named() -> Result<()> {
+    let (_daemon, mut kafka) = start(&[]).await?;
+    kafka.create_topic(TOPIC, 1, &[COMPACT]).await?;
+    let (key, value): (_, Option<&[u8]>) = (Some("k"), Some(b"v"));
+    let batch = batch(&[(0, key, value), (0, key, None), (0, None, value)])?;
+    let answer = kafka.produce(TOPIC, 0, batch).await?;
+    assert_eq!(error_name(answer.error_code), "InvalidRecord");
+    let named: Vec<_> = answer.record_errors.iter().map(|it| it.batch_index).collect();
+    assert_eq!(named, [2]);
+    let reason = &answer.record_errors[0].batch_index_error_message;
+    assert!(reason.as_deref().is_some_and(|it| it.contains("has no key")), "{reason:?}");
+    Ok(())
+}
+
 #[tokio::test]
 async fn what_is_no_list_does_not_grow_and_a_list_keeps_an_item() -> Result<()> {
     let (_daemon, mut kafka) = start(&[]).await?;

@@ -153,7 +153,7 @@ impl Decode {
             return Err(AppendError::NoKey { index: start.index });
         }
         if let Some(allowed) = &self.allowed {
-            allowed.check(start.timestamp)?;
+            allowed.check(start.timestamp, Some(start.index))?;
         }
         Ok(())
     }

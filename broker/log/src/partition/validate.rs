@@ -56,8 +56,8 @@ pub(super) fn prepare(
     };
     let allowed = Allowed::of(&header, &config.timestamps, context.now_ms);
     if let Some(allowed) = &allowed {
-        allowed.check(header.base_timestamp())?;
-        allowed.check(header.max_timestamp())?;
+        allowed.check(header.base_timestamp(), None)?;
+        allowed.check(header.max_timestamp(), None)?;
     }
     let decode = Decode::of(&header, config, context.origin, allowed);
     let batch = match decode {
@@ -201,7 +201,8 @@ impl Allowed {
         })
     }
 
-    pub(super) fn check(&self, found: i64) -> Result<(), AppendError> {
+    /// Checks the timestamp of a record, or of a header, which does not say whose it is.
+    pub(super) fn check(&self, found: i64, index: Option<u32>) -> Result<(), AppendError> {
         let Self {
             earliest, latest, ..
         } = *self;
@@ -210,6 +211,7 @@ impl Allowed {
             return Ok(());
         }
         Err(AppendError::Timestamp {
+            index,
             found,
             earliest,
             latest,

@@ -140,19 +140,10 @@ fn described(
     with_documentation: bool,
 ) -> DescribeConfigsResourceResult {
     let text = StrBytes::from_string;
-    let mut synonyms = Vec::new();
-    if with_synonyms {
-        let synonym = |value: &str, source| {
-            DescribeConfigsSynonym::default()
-                .with_name(text(entry.name.clone()))
-                .with_value(Some(text(value.to_owned())))
-                .with_source(source)
-        };
-        if entry.source != ConfigSource::Default {
-            synonyms.push(synonym(&entry.value, source));
-        }
-        synonyms.push(synonym(&entry.default_value, FROM_DEFAULT));
-    }
+    let synonyms = match with_synonyms {
+        true => synonyms(&entry, source),
+        false => Vec::new(),
+    };
     DescribeConfigsResourceResult::default()
         .with_config_type(config_type(&entry.name))
         .with_config_source(source)
@@ -161,6 +152,29 @@ fn described(
         .with_documentation(with_documentation.then(|| text(entry.documentation)))
         .with_name(text(entry.name))
         .with_value(Some(text(entry.value)))
+}
+
+/// Every place in which a value is set, from the one in force to the default, each under the name that it has there.
+fn synonyms(entry: &ConfigEntry, in_force: i8) -> Vec<DescribeConfigsSynonym> {
+    let text = StrBytes::from_string;
+    let synonym = |value: &str, from| {
+        let name = match from {
+            FROM_TOPIC => &*entry.name,
+            _ => broker_names::of_default(&entry.name),
+        };
+        DescribeConfigsSynonym::default()
+            .with_name(text(name.to_owned()))
+            .with_value(Some(text(value.to_owned())))
+            .with_source(from)
+    };
+    let mut synonyms = Vec::new();
+    if entry.source != ConfigSource::Default {
+        synonyms.push(synonym(&entry.value, in_force));
+    }
+    let beneath = entry.beneath.iter();
+    synonyms.extend(beneath.map(|(from, value)| synonym(value, source(*from))));
+    synonyms.push(synonym(&entry.default_value, FROM_DEFAULT));
+    synonyms
 }
 
 /// The type of a key's values (ConfigDef.Type of Kafka 4.3).

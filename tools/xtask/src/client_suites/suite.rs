@@ -50,7 +50,7 @@ impl fmt::Display for Reason {
         f.write_str(match self {
             Self::Transactions => "needs transactions",
             Self::Sasl => "needs SASL",
-            Self::Tls => "needs TLS",
+            Self::Tls => "needs TLS, which comes with security",
         })
     }
 }

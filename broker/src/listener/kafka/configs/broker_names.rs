@@ -177,6 +177,12 @@ pub(super) fn topic_key(kafkas: &str) -> Option<&'static str> {
     found.map(|(_, key)| *key)
 }
 
+/// The name of a broker's default for a topic's key; the key's own where it has no other.
+pub(super) fn of_default(topic_key: &str) -> &str {
+    let found = TOPIC_DEFAULTS.iter().find(|(_, key)| *key == topic_key);
+    found.map_or(topic_key, |(name, _)| name)
+}
+
 /// Our name of a key that can be changed; others are as they came.
 pub(super) fn ours(kafkas: &str) -> String {
     topic_key(kafkas).map_or_else(|| kafkas.to_owned(), |key| format!("{TOPIC_PREFIX}{key}"))
@@ -257,6 +263,7 @@ mod tests {
             value: value.to_owned(),
             source: ConfigSource::Default,
             read_only: true,
+            beneath: Vec::new(),
             default_value: value.to_owned(),
             documentation: String::new(),
         }

@@ -67,9 +67,16 @@ fn put_outcome(message: &mut BytesMut, version: i16, outcome: &Outcome) {
     }
 }
 
-/// No record is named alone: a batch is refused as a whole.
+/// The record for which a batch was refused, as far as it was one, and why (KIP-467): clients fail it with the
+/// reason, and its neighbours with that they were beside it.
 fn put_errors(message: &mut BytesMut, error: Option<&ServiceError>, is_flexible: bool) {
-    message.put_count(0, is_flexible);
+    let record = error.and_then(|error| Some((error.record?, error)));
+    message.put_count(usize::from(record.is_some()), is_flexible);
+    if let Some((index, error)) = record {
+        message.put_u32(index);
+        message.put_text(error.message.as_bytes(), is_flexible);
+        message.put_no_tags(is_flexible);
+    }
     match error {
         Some(error) => message.put_text(error.message.as_bytes(), is_flexible),
         None if is_flexible => message.put_u8(0),

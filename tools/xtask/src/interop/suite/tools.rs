@@ -328,6 +328,38 @@ const CALLS: &[Call] = &[
         &["Completed updating config for broker 1."],
     ),
     call(
+        &CONFIGS,
+        "--alter all brokers",
+        &[
+            "--alter",
+            "--entity-type=brokers",
+            "--entity-default",
+            "--add-config=log.retention.ms=604800000",
+        ],
+        &["Completed updating default config for brokers in the cluster."],
+    ),
+    call(
+        &CONFIGS,
+        "--describe all brokers",
+        &[
+            "--describe",
+            "--entity-type=brokers",
+            "--entity-default",
+        ],
+        &["log.retention.ms=604800000", "DYNAMIC_DEFAULT_BROKER_CONFIG"],
+    ),
+    call(
+        &CONFIGS,
+        "--alter all brokers, delete",
+        &[
+            "--alter",
+            "--entity-type=brokers",
+            "--entity-default",
+            "--delete-config=log.retention.ms",
+        ],
+        &["Completed updating default config for brokers in the cluster."],
+    ),
+    call(
         &PRODUCER_PERF,
         "",
         &[

@@ -5,7 +5,9 @@ use std::ops::RangeInclusive;
 use kafka_protocol::{
     messages::{
         ApiKey, ProduceResponse, TopicName,
-        produce_response::{PartitionProduceResponse, TopicProduceResponse},
+        produce_response::{
+            BatchIndexAndErrorMessage, PartitionProduceResponse, TopicProduceResponse,
+        },
     },
     protocol::StrBytes,
 };
@@ -87,6 +89,23 @@ fn refused(version: i16, index: i32, code: ErrorCode, message: &str) -> Row {
     (Err(ServiceError::new(code, message, "hint")), read)
 }
 
+/// Of a batch in which one record is at fault.
+fn refused_for(version: i16, index: i32, record: u32, message: &str) -> Row {
+    let (outcome, read) = refused(version, index, ErrorCode::InvalidRecord, message);
+    let named = BatchIndexAndErrorMessage::default()
+        .with_batch_index(record.cast_signed())
+        .with_batch_index_error_message(Some(StrBytes::from_string(message.to_owned())));
+    let read = match version {
+        8.. => read.with_record_errors(vec![named]),
+        _ => read,
+    };
+    let outcome = outcome.map_err(|error| ServiceError {
+        record: Some(record),
+        ..error
+    });
+    (outcome, read)
+}
+
 /// Has the answer to a request with these topics written and read; returns the errors that are counted.
 async fn assert_read_as_meant(
     version: i16,
@@ -138,12 +157,14 @@ async fn offsets_times_and_refusals_are_read_as_they_were_meant() {
         let third = vec![
             refused(version, 7, ErrorCode::MessageTooLarge, &message),
             appended(version, 2, 128, None),
+            refused_for(version, 9, 300, &message),
         ];
         let topics = vec![("first", first), ("second", Vec::new()), ("third", third)];
         let errors = assert_read_as_meant(version, topics).await;
         let counted = [
             ErrorCode::UnknownTopicOrPartition,
             ErrorCode::MessageTooLarge,
+            ErrorCode::InvalidRecord,
         ];
         assert_eq!(errors, counted, "version {version}");
     }
