@@ -181,7 +181,9 @@ async fn partitions_are_read_in_the_order_asked_for_and_the_first_may_fill_the_a
         ([0, 1], [(0, true), (1, false)]),
         ([1, 0], [(1, true), (0, false)]),
     ] {
-        let request = request(&order, MAX_BYTES).with_max_bytes(100).with_min_bytes(1);
+        let request = request(&order, MAX_BYTES)
+            .with_max_bytes(1)
+            .with_min_bytes(1);
         let answer = client.call(kafka::FETCH_VERSION, &request).await?;
         let partitions = answer.responses.into_iter().flat_map(|it| it.partitions);
         assert_eq!(filled(&partitions.collect::<Vec<_>>()), expected);
@@ -201,8 +203,14 @@ async fn clients_that_do_not_know_zstd_are_told_so() -> Result<()> {
     for version in [FIRST - 1, FIRST] {
         let request = kafka::fetch_request("grows", 0, 0, MAX_BYTES);
         let answer = client.call(version, &request).await?;
-        let partitions: Vec<_> = answer.responses.into_iter().flat_map(|it| it.partitions).collect();
-        let error = partitions.first().map(|it| kafka::error_name(it.error_code));
+        let partitions: Vec<_> = answer
+            .responses
+            .into_iter()
+            .flat_map(|it| it.partitions)
+            .collect();
+        let error = partitions
+            .first()
+            .map(|it| kafka::error_name(it.error_code));
         let (expected, has_records) = match version {
             FIRST => ("error 0", true),
             _ => ("UnsupportedCompressionType", false),

@@ -81,7 +81,10 @@ async fn topics_are_listed_described_and_grown() {
                 .collect::<Vec<_>>(),
         );
     }
-    assert_eq!(names, [vec!["a", "b"], vec!["__transaction_state", "a", "b"]]);
+    assert_eq!(
+        names,
+        [vec!["a", "b"], vec!["__transaction_state", "a", "b"]]
+    );
     let request = v1::CreatePartitionsRequest {
         name: "b".into(),
         partitions: 3,

@@ -12,9 +12,9 @@ use kafka_protocol::{
     messages::{
         ApiVersionsRequest, BrokerId, ConsumerGroupDescribeRequest, ConsumerGroupHeartbeatRequest,
         ConsumerGroupHeartbeatResponse, DescribeClusterRequest, DescribeConfigsRequest,
-        DescribeLogDirsRequest,
-        DescribeProducersRequest, FetchRequest, GroupId, InitProducerIdRequest, JoinGroupRequest,
-        MetadataRequest, MetadataResponse, OffsetCommitRequest, OffsetFetchRequest, ProducerId,
+        DescribeLogDirsRequest, DescribeProducersRequest, FetchRequest, GroupId,
+        InitProducerIdRequest, JoinGroupRequest, MetadataRequest, MetadataResponse,
+        OffsetCommitRequest, OffsetFetchRequest, ProducerId,
         describe_configs_request::DescribeConfigsResource,
         describe_producers_request,
         join_group_request::JoinGroupRequestProtocol,
@@ -538,7 +538,13 @@ async fn synonyms_are_every_place_in_which_a_key_is_set() -> Result<()> {
     let found = answer.results.first().and_then(|it| it.configs.first());
     let synonyms = found.context("one key of one resource")?.synonyms.iter();
     let synonyms: Vec<_> = synonyms
-        .map(|it| (&*it.name, it.value.as_deref().unwrap_or_default(), it.source))
+        .map(|it| {
+            (
+                &*it.name,
+                it.value.as_deref().unwrap_or_default(),
+                it.source,
+            )
+        })
         .collect();
     let expected = [
         ("retention.ms", "10000", 1),

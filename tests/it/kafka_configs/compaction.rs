@@ -59,10 +59,19 @@ async fn the_record_without_a_key_is_named() -> Result<()> {
     let batch = batch(&[(0, key, value), (0, key, None), (0, None, value)])?;
     let answer = kafka.produce(TOPIC, 0, batch).await?;
     assert_eq!(error_name(answer.error_code), "InvalidRecord");
-    let named: Vec<_> = answer.record_errors.iter().map(|it| it.batch_index).collect();
+    let named: Vec<_> = answer
+        .record_errors
+        .iter()
+        .map(|it| it.batch_index)
+        .collect();
     assert_eq!(named, [2]);
     let reason = &answer.record_errors[0].batch_index_error_message;
-    assert!(reason.as_deref().is_some_and(|it| it.contains("has no key")), "{reason:?}");
+    assert!(
+        reason
+            .as_deref()
+            .is_some_and(|it| it.contains("has no key")),
+        "{reason:?}"
+    );
     Ok(())
 }
 

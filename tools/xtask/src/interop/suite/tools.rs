@@ -341,12 +341,11 @@ const CALLS: &[Call] = &[
     call(
         &CONFIGS,
         "--describe all brokers",
+        &["--describe", "--entity-type=brokers", "--entity-default"],
         &[
-            "--describe",
-            "--entity-type=brokers",
-            "--entity-default",
+            "log.retention.ms=604800000",
+            "DYNAMIC_DEFAULT_BROKER_CONFIG",
         ],
-        &["log.retention.ms=604800000", "DYNAMIC_DEFAULT_BROKER_CONFIG"],
     ),
     call(
         &CONFIGS,
