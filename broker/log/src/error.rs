@@ -248,8 +248,7 @@ impl AppendError {
             Self::FencedProducer { .. } => ErrorCode::InvalidProducerEpoch,
             Self::TransactionState { .. } | Self::NoTransactions => ErrorCode::InvalidTxnState,
             Self::FencedLeaderEpoch { .. } => ErrorCode::NotLeaderOrFollower,
-            // One that every client of Kafka sends the batch again for; a quota's is final to librdkafka.
-            Self::UnflushedBytes { .. } => ErrorCode::KafkaStorageError,
+            Self::UnflushedBytes { .. } => ErrorCode::ThrottlingQuotaExceeded,
             Self::OffsetsExhausted { .. } | Self::Lengthy { .. } => ErrorCode::UnknownServerError,
             Self::Storage(error) => error.code(),
         }

@@ -156,9 +156,21 @@ async fn answer(
 }
 
 async fn settle(outcome: Outcome) -> Outcome {
-    let mut produced = outcome?;
+    let mut produced = outcome.map_err(as_kafka_says)?;
     if let Some(acknowledgement) = produced.acknowledgement.take() {
         acknowledgement.await?;
     }
     Ok(produced)
+}
+
+/// A disk that is behind its producers is no quota to clients of Kafka: librdkafka takes that for final, and sends a
+/// batch again after an error of the disk (`rd_kafka_err_action`).
+fn as_kafka_says(error: ServiceError) -> ServiceError {
+    match error.code {
+        ErrorCode::ThrottlingQuotaExceeded => ServiceError {
+            code: ErrorCode::KafkaStorageError,
+            ..error
+        },
+        _ => error,
+    }
 }

@@ -171,6 +171,16 @@ async fn offsets_times_and_refusals_are_read_as_they_were_meant() {
 }
 
 #[tokio::test]
+async fn a_disk_that_is_behind_is_told_as_an_error_after_which_clients_try_again() {
+    for version in versions() {
+        let (_, read) = refused(version, 0, ErrorCode::KafkaStorageError, "behind");
+        let (behind, _) = refused(version, 0, ErrorCode::ThrottlingQuotaExceeded, "behind");
+        let errors = assert_read_as_meant(version, vec![("t", vec![(behind, read)])]).await;
+        assert_eq!(errors, [ErrorCode::KafkaStorageError], "version {version}");
+    }
+}
+
+#[tokio::test]
 async fn an_answer_about_nothing_is_read_as_one() {
     for version in versions() {
         assert_eq!(assert_read_as_meant(version, Vec::new()).await, []);
