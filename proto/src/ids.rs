@@ -55,12 +55,11 @@ impl TopicId {
     }
 }
 
+/// The topic that coordinators of groups keep their state in.
+pub const OFFSETS_TOPIC: &str = "__consumer_offsets";
+
 /// Topics that Kafka's brokers and this one keep their own state in.
-const INTERNAL_TOPICS: [&str; 3] = [
-    "__consumer_offsets",
-    "__transaction_state",
-    "__share_group_state",
-];
+const INTERNAL_TOPICS: [&str; 3] = [OFFSETS_TOPIC, "__transaction_state", "__share_group_state"];
 
 const BASE64_URL: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
 

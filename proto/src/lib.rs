@@ -15,7 +15,7 @@ pub mod record;
 
 pub use error_code::ErrorCode;
 pub use ids::{
-    BrokerId, LeaderEpoch, PartitionIndex, ProducerEpoch, ProducerId, TopicId, TopicName,
-    TopicNameError, TopicPartition, is_internal,
+    BrokerId, LeaderEpoch, OFFSETS_TOPIC, PartitionIndex, ProducerEpoch, ProducerId, TopicId,
+    TopicName, TopicNameError, TopicPartition, is_internal,
 };
 pub use offset::Offset;

@@ -2,6 +2,7 @@
 
 use std::{num::NonZeroU32, sync::Arc};
 
+pub use millstream_proto::OFFSETS_TOPIC;
 use millstream_proto::{BrokerId, PartitionIndex, TopicId, TopicName};
 
 use super::CoordinatorError;
@@ -12,9 +13,6 @@ use crate::{
     },
     uuid,
 };
-
-/// Kafka's name for it.
-pub const OFFSETS_TOPIC: &str = "__consumer_offsets";
 
 /// What nothing may change, the broker's defaults for topics included: records are kept by key, are on
 /// the disk before anybody hears of them, as they were written; more replicas in sync than there are
