@@ -5,9 +5,11 @@
 //! `limits.produce_stream_batches_max` of them) wait for their acknowledgement it reads no further,
 //! but goes on writing acknowledgements. A client that does not read them stops its own stream only.
 
+mod in_order;
+
 use std::{future::Future, pin::Pin, sync::Arc, time::Duration};
 
-use futures_util::{Stream, StreamExt, stream, stream::FuturesUnordered};
+use futures_util::{Stream, stream};
 use millstream_proto::{
     Offset, PartitionIndex,
     grpc::v1::{
@@ -16,6 +18,7 @@ use millstream_proto::{
 };
 use tonic::{Request, Response, Status, Streaming};
 
+use self::in_order::{InOrder, PartitionKey};
 use super::wire;
 use crate::{
     service::{
@@ -61,7 +64,7 @@ impl ProduceService for ProduceAdapter {
             shutdown: wire::begun(&self.shutdown),
             opened: false,
             appending: None,
-            acknowledgements: FuturesUnordered::new(),
+            acknowledgements: InOrder::new(),
             in_flight_bytes: 0,
             appends_in_turn: 0,
             end: None,
@@ -75,7 +78,6 @@ impl ProduceService for ProduceAdapter {
 }
 
 type Appending = Pin<Box<dyn Future<Output = Result<Produced, ServiceError>> + Send>>;
-type Acknowledging = Pin<Box<dyn Future<Output = Settled> + Send>>;
 
 /// An answer that is due.
 struct Settled {
@@ -87,6 +89,7 @@ struct Settled {
 #[derive(Debug, Clone, Copy)]
 struct Asked {
     request_id: u64,
+    partition: PartitionKey,
     batch_bytes: usize,
     acks: AcksWanted,
 }
@@ -103,7 +106,7 @@ struct ProduceStream {
     /// An append that had to leave for the blocking pool; later ones wait for it, so that the order
     /// stays.
     appending: Option<(Asked, Appending)>,
-    acknowledgements: FuturesUnordered<Acknowledging>,
+    acknowledgements: InOrder<Settled>,
     in_flight_bytes: usize,
     appends_in_turn: u32,
     /// Set once nothing more is read; what is in flight is still acknowledged, then the stream ends
@@ -245,21 +248,40 @@ impl ProduceStream {
                 tracing::debug!(%error, "batch without acknowledgement was refused");
                 return None;
             }
-            Err(error) => return Some(refused(asked.request_id, error)),
+            Err(error) => return self.refuse(asked, error),
         };
         let acknowledgement = produced.acknowledgement.take()?;
-        self.in_flight_bytes = self.in_flight_bytes.saturating_add(asked.batch_bytes);
-        self.acknowledgements.push(Box::pin(async move {
-            let answer = match acknowledgement.await {
+        let acknowledged = async move {
+            match acknowledgement.await {
                 Ok(acknowledged) => acknowledgement_answer(asked, &produced, acknowledged),
                 Err(error) => refused(asked.request_id, error),
-            };
+            }
+        };
+        self.owe(asked, acknowledged);
+        None
+    }
+
+    /// Answers a request that was refused: at once, unless older ones of its partition wait.
+    fn refuse(&mut self, asked: Asked, error: ServiceError) -> Option<v1::ProduceAck> {
+        let answer = refused(asked.request_id, error);
+        if self.acknowledgements.owes(&asked.partition) {
+            self.owe(asked, std::future::ready(answer));
+            return None;
+        }
+        Some(answer)
+    }
+
+    /// Answers a request once it is due, after the older ones of its partition.
+    fn owe(&mut self, asked: Asked, answer: impl Future<Output = v1::ProduceAck> + Send + 'static) {
+        self.in_flight_bytes = self.in_flight_bytes.saturating_add(asked.batch_bytes);
+        let settled = async move {
             Settled {
-                answer,
+                answer: answer.await,
                 batch_bytes: asked.batch_bytes,
             }
-        }));
-        None
+        };
+        self.acknowledgements
+            .push(asked.partition, Box::pin(settled));
     }
 }
 
@@ -283,14 +305,19 @@ fn read_request(request: v1::ProduceRequest) -> (Asked, Result<ProduceRequest, S
             "use ACKS_ALL (0), ACKS_LEADER (1) or ACKS_NONE (2)",
         )),
     };
+    let topic_id = wire::topic_id(&request.topic_id);
     let asked = Asked {
         request_id: request.request_id,
+        partition: (
+            topic_id.as_ref().ok().copied(),
+            PartitionIndex(request.partition),
+        ),
         batch_bytes: request.batch.len(),
         acks: *acks.as_ref().unwrap_or(&AcksWanted::All),
     };
     let read = || {
         Ok(ProduceRequest {
-            topic_id: wire::topic_id(&request.topic_id)?,
+            topic_id: topic_id?,
             partition: PartitionIndex(request.partition),
             acks: acks?,
             leader_epoch: wire::leader_epoch(request.leader_epoch),

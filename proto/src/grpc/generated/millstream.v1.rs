@@ -3418,9 +3418,10 @@ pub mod produce_service_client {
             self
         }
         /// The server first sends ProduceOpened, then one ProduceAck for every request whose acks is not
-        /// ACKS_NONE. Requests for one partition are appended in the order they were sent; acknowledgements
-        /// of different partitions may overtake each other. An error of one request is an acknowledgement
-        /// with `error` set and leaves the stream open; only a broken stream ends with a gRPC status.
+        /// ACKS_NONE. Requests for one partition are appended and answered in the order they were sent;
+        /// acknowledgements of different partitions may overtake each other. An error of one request is an
+        /// acknowledgement with `error` set and leaves the stream open; only a broken stream ends with a
+        /// gRPC status.
         pub async fn produce(
             &mut self,
             request: impl tonic::IntoStreamingRequest<Message = super::ProduceRequest>,
@@ -3467,9 +3468,10 @@ pub mod produce_service_server {
             + std::marker::Send
             + 'static;
         /// The server first sends ProduceOpened, then one ProduceAck for every request whose acks is not
-        /// ACKS_NONE. Requests for one partition are appended in the order they were sent; acknowledgements
-        /// of different partitions may overtake each other. An error of one request is an acknowledgement
-        /// with `error` set and leaves the stream open; only a broken stream ends with a gRPC status.
+        /// ACKS_NONE. Requests for one partition are appended and answered in the order they were sent;
+        /// acknowledgements of different partitions may overtake each other. An error of one request is an
+        /// acknowledgement with `error` set and leaves the stream open; only a broken stream ends with a
+        /// gRPC status.
         async fn produce(
             &self,
             request: tonic::Request<tonic::Streaming<super::ProduceRequest>>,
