@@ -82,7 +82,7 @@ fn adopted(group: &ClassicGroup, topics: &Topics) -> Option<Vec<Adopted>> {
             member_id: Arc::clone(member_id),
             said: member.as_consumer()?,
             holds: classic::find(&assigned, topics),
-            keeps: classic::find(&group.owned(member), topics),
+            keeps: classic::find(&member.owned(), topics),
         })
     };
     let mut adopted: Vec<Adopted> = members.map(adopt).collect::<Option<_>>()?;

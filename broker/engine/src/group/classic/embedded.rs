@@ -14,7 +14,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use bytes::{BufMut, Bytes, BytesMut};
 
 use super::{CONSUMER, ClassicGroup, Member};
-use crate::group::{Assignment, PartitionId, Topics};
+use crate::group::{Assignment, ClassicJoin, PartitionId, Topics};
 
 /// What a consumer says.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -35,11 +35,6 @@ impl ClassicGroup {
     pub(in crate::group) fn may_subscribe(&self, topic: &str) -> bool {
         let topics = self.subscribed_topics();
         topics.is_none_or(|topics| topics.contains(topic))
-    }
-
-    /// What a member said that it holds when it joined the generation, or joins the next one.
-    pub(in crate::group) fn owned(&self, member: &Member) -> Vec<(String, Vec<i32>)> {
-        read_said(&self.metadata(member)).map_or_else(Vec::new, |said| said.owned)
     }
 
     /// Whether its members are consumers, as far as is known.
@@ -63,7 +58,21 @@ impl ClassicGroup {
     }
 }
 
+impl ClassicJoin {
+    /// Whether it says that it holds something.
+    pub(in crate::group) fn claims(&self) -> bool {
+        let owned = read_owned(&self.protocols);
+        owned.iter().any(|(_, partitions)| !partitions.is_empty())
+    }
+}
+
 impl Member {
+    /// What it said that it holds when it joined the generation, or joins the next one; the same may be
+    /// there several times.
+    pub(in crate::group) fn owned(&self) -> Vec<(String, Vec<i32>)> {
+        read_owned(&self.protocols)
+    }
+
     /// What it was assigned; `None` where that is in no known format.
     pub(in crate::group) fn read_assigned(&self) -> Option<Vec<(String, Vec<i32>)>> {
         if self.assignment.is_empty() {
@@ -110,6 +119,12 @@ pub fn read_said(metadata: &[u8]) -> Option<Said> {
         said.rack = reader.nullable_string()?;
     }
     Some(said)
+}
+
+/// What is owned as of any of the protocols: which of them a generation has is settled later.
+fn read_owned(protocols: &[(String, Bytes)]) -> Vec<(String, Vec<i32>)> {
+    let said = protocols.iter().filter_map(|(_, said)| read_said(said));
+    said.flat_map(|said| said.owned).collect()
 }
 
 /// The partitions of an assignment, by topic; `None` where it is none.

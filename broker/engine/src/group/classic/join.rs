@@ -69,7 +69,9 @@ fn make_classic(turn: &mut Turn<'_>, join: &ClassicJoin) -> Result<(), Refusal> 
         Kind::Simple => None,
     };
     let member_id = &join.member.member_id;
-    if !member_id.is_empty() && generation.is_none() {
+    // Who believes to hold something is told that it is no member, and gives up.
+    let may_be_told = generation.is_some() && join.instance_id.is_none() && !join.claims();
+    if !member_id.is_empty() && !may_be_told {
         return Err(turn.unknown_member(member_id));
     }
     if !ClassicGroup::default().supports(join, "") {
@@ -84,7 +86,7 @@ fn make_classic(turn: &mut Turn<'_>, join: &ClassicJoin) -> Result<(), Refusal> 
         rebalance::write(turn);
     }
     if !member_id.is_empty() {
-        // It may have been told its id while the group had members, who keep no list of such ids.
+        // It was told its id while the group had members, who keep no list of such ids.
         clock::watch_pending(turn, member_id, join.session_timeout_ms);
     }
     Ok(())

@@ -133,7 +133,7 @@ impl ClassicGroup {
             generation: value.generation,
             protocol_type: Arc::from(&*value.protocol_type),
             protocol: value.protocol.as_deref().map(Arc::from),
-            leader: leader.or_else(|| members.keys().next().cloned()),
+            leader,
             members,
             is_recorded: true,
             ..Self::default()
@@ -141,7 +141,8 @@ impl ClassicGroup {
     }
 
     /// A stable group of members that a consumer group had, whose generations go on from its epochs;
-    /// `None` where they have no protocol in common.
+    /// `None` where they have no protocol in common. Nobody leads it, by which a coordinator that loads
+    /// it knows that its members have yet to join.
     pub(super) fn of_consumers(
         epoch: i32,
         since_ms: i64,
@@ -150,7 +151,6 @@ impl ClassicGroup {
         let mut group = Self {
             phase: Phase::Stable,
             protocol_type: Arc::from(CONSUMER),
-            leader: members.keys().next().cloned(),
             members,
             ..Self::empty(epoch, since_ms)
         };
@@ -221,6 +221,11 @@ impl ClassicGroup {
 
     pub(super) fn is_stable(&self) -> bool {
         self.phase == Phase::Stable
+    }
+
+    /// Whether its members have to join before it is what it should be: it was one of consumers.
+    pub(super) fn is_to_settle_in(&self) -> bool {
+        self.leader.is_none() && !self.members.is_empty()
     }
 
     /// The protocol of the generation; empty where there is none.

@@ -50,7 +50,7 @@ fn enter(turn: &mut Turn<'_>, join: &ClassicJoin) -> Result<Reply, Refusal> {
         &join.member.member_id
     };
     if predecessor.is_none() && !is_anonymous {
-        check_claim(turn, member_id, &said)?;
+        check_claim(turn, join)?;
     }
     let entry = admit(turn, member_id, predecessor.as_ref())?;
     let changes = say(turn, member_id, value(join, &said));
@@ -130,16 +130,13 @@ fn predecessor(turn: &mut Turn<'_>, join: &ClassicJoin) -> Result<Option<Arc<str
 
 /// Refuses somebody who is no member any more and believes to hold something: it is told so, and gives
 /// up. Who was only told an id, or holds nothing, is as good as new.
-fn check_claim(turn: &mut Turn<'_>, member_id: &Arc<str>, said: &Said) -> Result<(), Refusal> {
+fn check_claim(turn: &mut Turn<'_>, join: &ClassicJoin) -> Result<(), Refusal> {
+    let member_id = &join.member.member_id;
     let unknown = turn.unknown_member(member_id);
     let is_member = turn
         .consumers()
         .is_some_and(|group| group.members.contains_key(member_id));
-    let claims = said
-        .owned
-        .iter()
-        .any(|(_, partitions)| !partitions.is_empty());
-    if is_member || !claims {
+    if is_member || !join.claims() {
         return Ok(());
     }
     Err(unknown)

@@ -284,6 +284,36 @@ fn somebody_who_was_put_out_gives_up_what_it_holds_before_it_is_a_member_again()
     assert_eq!(&*bench.joined(ticket).member_id, "m1");
 }
 
+#[test]
+fn somebody_who_was_put_out_gives_up_what_it_holds_before_it_is_of_the_classic_group_that_follows()
+{
+    let mut bench = mixed(MigrationPolicy::Bidirectional);
+    assert_eq!(bench.go(&[leaver("m1")]), [Ok(())]);
+    leave(&mut bench, "m3");
+    let refusal = bench.refused_join(owns(join("m1"), &[0, 1]));
+    assert_eq!(refusal.code(), ErrorCode::UnknownMemberId);
+    let ticket = bench.join(owns(join("m1"), &[]));
+    bench.pass(3_000);
+    assert_eq!(&*bench.joined(ticket).member_id, "m1");
+}
+
+#[test]
+fn what_somebody_says_to_hold_is_its_own_in_an_upgraded_group_that_had_no_generation() {
+    let mut bench = Bench::new();
+    let member_id = bench.member_id("m1");
+    let ticket = bench.join(owns(join(&member_id), &[0, 1]));
+    bench.beat(consumer_join("m3", 1));
+    assert_eq!(
+        bench.refused(ticket).code(),
+        ErrorCode::RebalanceInProgress,
+        "it waited for the first generation"
+    );
+    assert_eq!(bench.holds(&member_id), set(&[a(0), a(1)]));
+    let target = bench.member("m3").expect("a member").target;
+    assert_eq!(target, set(&[a(1), a(3)]));
+    assert_eq!(bench.last_push("m3").assignment, set(&[a(3)]));
+}
+
 /// A consumer group of `m3`, which has a stream, and `m1` of the classic protocol.
 fn mixed(policy: MigrationPolicy) -> Bench {
     let mut bench = Bench::with(Config {
@@ -458,11 +488,11 @@ fn a_group_is_downgraded_with_the_end_of_its_last_member_of_the_consumer_protoco
         (description.listing.state, description.group_epoch),
         ("PreparingRebalance", epoch)
     );
-    // After a restart it is what was written.
+    // Its members have yet to join, after a restart, too.
     bench.reload();
     assert_eq!(
         (group_type(&bench), bench.state()),
-        (GroupType::Classic, "Stable")
+        (GroupType::Classic, "PreparingRebalance")
     );
     let refusal = bench.heard(of("m1", 2)).expect_err("of an earlier epoch");
     assert_eq!(refusal.code(), ErrorCode::IllegalGeneration);
