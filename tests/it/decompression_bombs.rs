@@ -46,7 +46,8 @@ const ZSTD: &str = "zstd";
 const GZIP: &str = "gzip";
 const UNCOMPRESSED: &str = "uncompressed";
 const TOPICS: [(&str, &[(&str, &str)]); 6] = [
-    (HEALTHY, &[]),
+    // Not flushed: what the disk does beside it is not asked.
+    (HEALTHY, &[("millstream.durability", "replicated")]),
     (PLAIN, &[("segment.bytes", "1048576")]),
     (COMPACTED, &[("cleanup.policy", "compact")]),
     (ZSTD, &[("compression.type", "zstd")]),

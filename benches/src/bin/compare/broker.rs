@@ -3,6 +3,7 @@
 use std::{
     fs,
     path::PathBuf,
+    process::Command,
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicU64, Ordering},
@@ -82,6 +83,18 @@ impl Site {
             Subject::Kafka => KafkaServer::format(&self.jars, &self.dir),
             _ => Ok(()),
         }
+    }
+
+    /// What the broker says of its build, where it is ours.
+    ///
+    /// # Errors
+    /// It cannot be run.
+    pub fn build(&self) -> Result<String> {
+        if self.subject != Subject::Millstream {
+            return Ok(String::new());
+        }
+        let output = Command::new(&self.daemon).arg("--version").output()?;
+        Ok(String::from_utf8(output.stdout)?.trim().to_owned())
     }
 
     /// Starts the broker on the directory as it is, and waits for its first answer.

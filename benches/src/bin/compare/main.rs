@@ -157,6 +157,7 @@ impl<'a> Comparison<'a> {
             round,
             subject,
             machine: report::machine(),
+            build: site.build()?,
             seconds: started.elapsed().as_secs_f64(),
             figures: figures.0,
         })

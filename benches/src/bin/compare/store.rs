@@ -25,6 +25,9 @@ pub struct Run {
     pub subject: Subject,
     /// What it ran on.
     pub machine: String,
+    /// Which build of ours it was, in its own words; empty for others, and in old runs.
+    #[serde(default)]
+    pub build: String,
     /// How long it took.
     pub seconds: f64,
     /// What was measured.

@@ -1,6 +1,6 @@
 //! The results as Markdown, and their place in `docs/performance.md`.
 
-use std::{fmt::Write as _, fs, path::Path};
+use std::{collections::BTreeSet, fmt::Write as _, fs, path::Path};
 
 use anyhow::{Context as _, Result};
 use clap::ValueEnum as _;
@@ -45,16 +45,28 @@ fn of_workload(store: &Store, workload: Workload, out: &mut String) -> Result<()
     let machine = store.runs.iter().find(|run| run.workload == workload);
     writeln!(
         out,
-        "{}. Rounds: Kafka {}, Millstream {}.\n",
+        "{}. Rounds: Kafka {}, Millstream {}{}.\n",
         machine.map_or("", |run| &run.machine),
         rounds(Subject::Kafka),
         rounds(Subject::Millstream),
+        builds(store, workload),
     )?;
     for group in groups(store, workload) {
         figures(store, workload, &group, out)?;
     }
     ceilings(store, workload, out)?;
     held(store, workload, out)
+}
+
+/// Which builds of ours were measured, where that is known.
+fn builds(store: &Store, workload: Workload) -> String {
+    let runs = store.of(workload, Subject::Millstream);
+    let builds: BTreeSet<&str> = runs.map(|run| &*run.build).collect();
+    let known: Vec<&str> = builds.into_iter().filter(|it| !it.is_empty()).collect();
+    match known.is_empty() {
+        true => String::new(),
+        false => format!(" of {}", known.join(" and of ")),
+    }
 }
 
 /// Cases with the same units go into one table.

@@ -227,8 +227,8 @@ fn throughput() -> Vec<Target> {
 const fn bare_produce(partitions: i32, durability: Durability) -> &'static [&'static str] {
     match (durability, partitions) {
         (Durability::Memory, _) => &[throughput::BARE_PRODUCE],
-        (Durability::Flushed, 1) => &[throughput::BARE_PRODUCE, throughput::DISK],
-        (Durability::Flushed, _) => &[throughput::BARE_PRODUCE, throughput::DISK_MANY],
+        (Durability::Flushed, 1) => &[throughput::DISK, throughput::BARE_FLUSHED],
+        (Durability::Flushed, _) => &[throughput::DISK_MANY, throughput::BARE_FLUSHED_MANY],
     }
 }
 

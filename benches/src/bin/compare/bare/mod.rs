@@ -2,29 +2,27 @@
 //! reaches at most, and what processor time receiving, writing and sending take by themselves.
 
 mod kafka;
+mod log;
 mod shelf;
 
 use std::{
-    fs::{self, File},
     io::{Read as _, Write as _},
     net::{TcpListener, TcpStream},
-    os::unix::fs::FileExt as _,
     path::Path,
     sync::Arc,
     thread::{self, JoinHandle},
     time::Duration,
 };
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 use bytes::Bytes;
 use rustix::time::ClockId;
 
 use crate::frames;
 
+use self::log::Log;
 pub use self::{kafka::KafkaServer, shelf::Shelf};
 
-/// Bytes of a file that are reserved at once, as our log does.
-const RESERVED_BYTES: u64 = 16 << 20;
 /// What an answer has of a shelf at most: a partition's share of the answer to a Kafka consumer with its defaults.
 const ANSWER_BYTES: u64 = 1 << 20;
 
@@ -54,20 +52,44 @@ impl Server {
     pub fn log(connections: usize, answer: Bytes, dir: &Path) -> Result<Self> {
         let dir = dir.to_path_buf();
         Self::start(connections, move |socket, number| {
-            let path = dir.join(number.to_string());
-            let file = File::create(&path)?;
-            let (mut end, mut reserved) = (0, 0);
+            let log = Log::create(dir.join(number.to_string()))?;
             serve(socket, |socket, message| {
-                if end + message.len() as u64 > reserved {
-                    let flags = rustix::fs::FallocateFlags::KEEP_SIZE;
-                    rustix::fs::fallocate(&file, flags, reserved, RESERVED_BYTES)?;
-                    reserved += RESERVED_BYTES;
-                }
-                file.write_all_at(message, end)?;
-                end += message.len() as u64;
+                log.append(message)?;
                 Ok(socket.write_all(&answer)?)
-            })?;
-            Ok(fs::remove_file(path)?)
+            })
+        })
+    }
+
+    /// Appends each message to a file and has it on disk before it answers, together with all that came
+    /// meanwhile. Each connection has a share of the files and takes them in turn, or one of them where
+    /// there are fewer.
+    ///
+    /// # Errors
+    /// No port; what the disk says.
+    pub fn flushed_log(
+        connections: usize,
+        files: usize,
+        answer: Bytes,
+        dir: &Path,
+    ) -> Result<Self> {
+        let paths = (0..files).map(|number| dir.join(format!("flushed-{number}")));
+        let logs = paths.map(Log::create).collect::<Result<Vec<_>>>()?;
+        Self::start(connections, move |socket, number| {
+            let share = logs.iter().skip(number % files).step_by(connections);
+            let mut turns = share.cycle();
+            let mut unanswered = Vec::new();
+            serve(socket, |socket, message| {
+                let log = turns.next().context("a share of no files")?;
+                unanswered.push((log, log.append(message)?));
+                if rustix::io::ioctl_fionread(&*socket)? > 0 {
+                    return Ok(());
+                }
+                for (log, end) in &unanswered {
+                    log.flush(*end)?;
+                }
+                let mut answers = unanswered.drain(..);
+                Ok(answers.try_for_each(|_| socket.write_all(&answer))?)
+            })
         })
     }
 

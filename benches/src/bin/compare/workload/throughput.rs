@@ -87,6 +87,12 @@ pub const SINK: &str = "pre-encoded frames, against a sink";
 
 /// The case of the same against one that appends them to files.
 pub const BARE_PRODUCE: &str = "pre-encoded frames, against a bare loop of recv and pwrite";
+/// The case of the same where they are on disk before they are answered.
+pub const BARE_FLUSHED: &str =
+    "pre-encoded frames, against a bare loop of recv, pwrite and fdatasync, one file";
+/// The case of the same with a file for each of many partitions.
+pub const BARE_FLUSHED_MANY: &str =
+    "pre-encoded frames, against a bare loop of recv, pwrite and fdatasync, 16 files";
 /// The case of reading from one that has the answers in a file.
 pub const BARE_FETCH: &str = "pre-encoded frames, against a bare loop of sendfile";
 /// Bytes of such a file: what consumers of a load get through in a second or two.
@@ -347,9 +353,16 @@ fn bare_servers(dir: &Path, loads: &Loads, figures: &mut Figures) -> Result<()> 
     add(SINK, server, outcome)?;
 
     machine::settle(Touches::Disk)?;
-    let server = Server::log(frames.connections, answer, dir)?;
+    let server = Server::log(frames.connections, answer.clone(), dir)?;
     let outcome = frames.produce(&server.address)?;
     add(BARE_PRODUCE, server, outcome)?;
+
+    for (files, case) in [(1, BARE_FLUSHED), (16, BARE_FLUSHED_MANY)] {
+        machine::settle(Touches::Disk)?;
+        let server = Server::flushed_log(frames.connections, files, answer.clone(), dir)?;
+        let outcome = frames.produce(&server.address)?;
+        add(case, server, outcome)?;
+    }
 
     let shelf = Shelf::write(&dir.join("shelf"), &frames.batch()?, 1, SHELF_BYTES)?;
     machine::settle(Touches::Memory)?;
