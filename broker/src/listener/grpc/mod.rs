@@ -14,6 +14,7 @@ mod configs;
 mod control;
 mod fetch;
 mod groups;
+mod in_order;
 mod offsets;
 mod produce;
 mod producer_ids;

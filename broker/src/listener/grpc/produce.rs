@@ -5,21 +5,18 @@
 //! `limits.produce_stream_batches_max` of them) wait for their acknowledgement it reads no further,
 //! but goes on writing acknowledgements. A client that does not read them stops its own stream only.
 
-mod in_order;
-
 use std::{future::Future, pin::Pin, sync::Arc, time::Duration};
 
 use futures_util::{Stream, stream};
 use millstream_proto::{
-    Offset, PartitionIndex,
+    Offset, PartitionIndex, TopicId,
     grpc::v1::{
         self, produce_response::Response as Answer, produce_service_server::ProduceService,
     },
 };
 use tonic::{Request, Response, Status, Streaming};
 
-use self::in_order::{InOrder, PartitionKey};
-use super::wire;
+use super::{in_order::InOrder, wire};
 use crate::{
     service::{
         RequestContext, ServiceError, Services,
@@ -79,6 +76,9 @@ impl ProduceService for ProduceAdapter {
 
 type Appending = Pin<Box<dyn Future<Output = Result<Produced, ServiceError>> + Send>>;
 
+/// A partition as requests name it; `None` for what is no topic id.
+type PartitionKey = (Option<TopicId>, PartitionIndex);
+
 /// An answer that is due.
 struct Settled {
     answer: v1::ProduceAck,
@@ -106,7 +106,7 @@ struct ProduceStream {
     /// An append that had to leave for the blocking pool; later ones wait for it, so that the order
     /// stays.
     appending: Option<(Asked, Appending)>,
-    acknowledgements: InOrder<Settled>,
+    acknowledgements: InOrder<PartitionKey, Settled>,
     in_flight_bytes: usize,
     appends_in_turn: u32,
     /// Set once nothing more is read; what is in flight is still acknowledged, then the stream ends

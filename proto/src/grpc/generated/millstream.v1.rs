@@ -2110,7 +2110,8 @@ pub mod group_service_client {
             self.inner.streaming(req, path, codec).await
         }
         /// Commits offsets, of a member or of a group without members. Requests of one stream are handled in
-        /// order; every one is answered under its request_id once the commit is durable.
+        /// order; every one is answered under its request_id once the commit is durable, those of one group
+        /// in order.
         pub async fn commit_offsets(
             &mut self,
             request: impl tonic::IntoStreamingRequest<
@@ -2296,7 +2297,8 @@ pub mod group_service_server {
             + std::marker::Send
             + 'static;
         /// Commits offsets, of a member or of a group without members. Requests of one stream are handled in
-        /// order; every one is answered under its request_id once the commit is durable.
+        /// order; every one is answered under its request_id once the commit is durable, those of one group
+        /// in order.
         async fn commit_offsets(
             &self,
             request: tonic::Request<tonic::Streaming<super::CommitOffsetsRequest>>,

@@ -4,23 +4,21 @@
 //! While `groups.commit_stream_requests_max` requests or `groups.commit_stream_offsets_max` offsets
 //! wait to be durable it reads no further.
 
-use std::{future::Future, pin::Pin, sync::Arc};
+use std::sync::Arc;
 
-use futures_util::{Stream, StreamExt, stream, stream::FuturesUnordered};
+use futures_util::{Stream, stream};
 use millstream_proto::grpc::v1;
 use tonic::{Request, Status, Streaming};
 
 use super::convert;
 use crate::{
-    listener::grpc::wire,
+    listener::grpc::{in_order::InOrder, wire},
     service::{RequestContext, ServiceError, Services},
     shutdown::Shutdown,
 };
 
 /// Requests handed over in a row before other tasks of the thread get their turn.
 const REQUESTS_PER_TURN: u32 = 32;
-
-type Answering = Pin<Box<dyn Future<Output = Settled> + Send>>;
 
 /// An answer that is due.
 struct Settled {
@@ -35,7 +33,8 @@ struct CommitStream {
     shutdown: wire::Begun,
     requests_max: usize,
     offsets_max: usize,
-    in_flight: FuturesUnordered<Answering>,
+    /// By group.
+    in_flight: InOrder<String, Settled>,
     offsets_in_flight: usize,
     requests_in_turn: u32,
     /// Set once nothing more is read; what is in flight is still answered, then the stream ends with
@@ -65,7 +64,7 @@ pub(super) fn serve(
         services,
         requests: request.into_inner(),
         shutdown: wire::begun(shutdown),
-        in_flight: FuturesUnordered::new(),
+        in_flight: InOrder::new(),
         offsets_in_flight: 0,
         requests_in_turn: 0,
         end: None,
@@ -119,10 +118,10 @@ impl CommitStream {
         self.requests_in_turn += 1;
         let offsets = request.offsets.len();
         self.offsets_in_flight = self.offsets_in_flight.saturating_add(offsets);
-        let asked = Asked::of(&request);
+        let (group_id, asked) = (request.group_id.clone(), Asked::of(&request));
         let request = convert::commits(request);
         let committing = self.services.commit_offsets(&self.context, request).await;
-        self.in_flight.push(Box::pin(async move {
+        let settled = async move {
             let results = match committing {
                 Ok(committing) => committing.committed().await,
                 Err(error) => Err(error),
@@ -131,7 +130,8 @@ impl CommitStream {
                 answer: asked.answer(results),
                 offsets,
             }
-        }));
+        };
+        self.in_flight.push(group_id, Box::pin(settled));
     }
 }
 

@@ -1,33 +1,30 @@
-//! Answers in the order of their partition: those of one never overtake each other.
+//! [`InOrder`]: answers of a stream, those about one thing in the order of their requests.
 
 use std::{
     collections::{HashMap, VecDeque},
     future::Future,
+    hash::Hash,
     pin::Pin,
     task::{Context, Poll, ready},
 };
 
 use futures_util::{StreamExt as _, stream::FuturesUnordered};
-use millstream_proto::{PartitionIndex, TopicId};
-
-/// A partition as requests name it; `None` for what is no topic id.
-pub(super) type PartitionKey = (Option<TopicId>, PartitionIndex);
 
 /// An answer that may not be due yet.
 pub(super) type Answering<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 
-/// Answers that a stream owes.
+/// Answers that a stream owes, each about something: a partition, a group.
 ///
-/// Only the first of each partition is polled. Were all of them, an answer that becomes due between
-/// its request and the first poll would overtake older ones of its partition.
-pub(super) struct InOrder<T> {
-    first: FuturesUnordered<Keyed<T>>,
-    /// What follows the first answer of each partition that has one.
-    later: HashMap<PartitionKey, VecDeque<Answering<T>>>,
+/// Only the first about each is polled. Were all of them, an answer that becomes due between its
+/// request and the first poll would overtake older ones.
+pub(super) struct InOrder<K, T> {
+    first: FuturesUnordered<About<K, T>>,
+    /// What follows the first answer about each.
+    later: HashMap<K, VecDeque<Answering<T>>>,
     owed: usize,
 }
 
-impl<T> InOrder<T> {
+impl<K: Clone + Eq + Hash + Unpin, T> InOrder<K, T> {
     pub(super) fn new() -> Self {
         Self {
             first: FuturesUnordered::new(),
@@ -45,19 +42,19 @@ impl<T> InOrder<T> {
         self.owed == 0
     }
 
-    /// Whether an answer of this partition is owed.
-    pub(super) fn owes(&self, partition: &PartitionKey) -> bool {
-        self.later.contains_key(partition)
+    /// Whether an answer about this is owed.
+    pub(super) fn owes(&self, about: &K) -> bool {
+        self.later.contains_key(about)
     }
 
-    /// Adds an answer, after all those of its partition.
-    pub(super) fn push(&mut self, partition: PartitionKey, answer: Answering<T>) {
+    /// Adds an answer, after all those about the same.
+    pub(super) fn push(&mut self, about: K, answer: Answering<T>) {
         self.owed += 1;
-        if let Some(later) = self.later.get_mut(&partition) {
+        if let Some(later) = self.later.get_mut(&about) {
             later.push_back(answer);
         } else {
-            self.later.insert(partition, VecDeque::new());
-            self.first.push(Keyed { partition, answer });
+            self.later.insert(about.clone(), VecDeque::new());
+            self.first.push(About { about, answer });
         }
     }
 
@@ -66,28 +63,28 @@ impl<T> InOrder<T> {
     /// # Cancel safety
     /// Nothing is lost when it is dropped.
     pub(super) async fn next(&mut self) -> Option<T> {
-        let (partition, answer) = self.first.next().await?;
+        let (about, answer) = self.first.next().await?;
         self.owed -= 1;
-        match self.later.get_mut(&partition).and_then(VecDeque::pop_front) {
-            Some(answer) => self.first.push(Keyed { partition, answer }),
-            None => drop(self.later.remove(&partition)),
+        match self.later.get_mut(&about).and_then(VecDeque::pop_front) {
+            Some(answer) => self.first.push(About { about, answer }),
+            None => drop(self.later.remove(&about)),
         }
         Some(answer)
     }
 }
 
-/// An answer and whose it is.
-struct Keyed<T> {
-    partition: PartitionKey,
+/// An answer and what it is about.
+struct About<K, T> {
+    about: K,
     answer: Answering<T>,
 }
 
-impl<T> Future for Keyed<T> {
-    type Output = (PartitionKey, T);
+impl<K: Clone + Unpin, T> Future for About<K, T> {
+    type Output = (K, T);
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         let answer = ready!(self.answer.as_mut().poll(context));
-        Poll::Ready((self.partition, answer))
+        Poll::Ready((self.about.clone(), answer))
     }
 }
 
@@ -99,19 +96,15 @@ mod tests {
 
     use super::*;
 
-    fn partition(index: i32) -> PartitionKey {
-        (Some(TopicId::from_bytes([7; 16])), PartitionIndex(index))
-    }
-
     /// Adds an answer that is due once the sender says so.
-    fn owe(answers: &mut InOrder<usize>, index: i32) -> oneshot::Sender<usize> {
+    fn owe(answers: &mut InOrder<u8, usize>, about: u8) -> oneshot::Sender<usize> {
         let (due, answer) = oneshot::channel();
         let answer = answer.map(|answer| answer.unwrap_or(usize::MAX));
-        answers.push(partition(index), Box::pin(answer));
+        answers.push(about, Box::pin(answer));
         due
     }
 
-    fn all_due(answers: &mut InOrder<usize>) -> Vec<usize> {
+    fn all_due(answers: &mut InOrder<u8, usize>) -> Vec<usize> {
         std::iter::from_fn(|| answers.next().now_or_never().flatten()).collect()
     }
 
@@ -125,24 +118,24 @@ mod tests {
             due.send(number).expect("it is waited for");
         }
         assert_eq!(all_due(&mut answers), [0, 1, 2]);
-        assert!(answers.is_empty() && !answers.owes(&partition(0)));
+        assert!(answers.is_empty() && !answers.owes(&0));
     }
 
     #[test]
-    fn a_partition_does_not_wait_for_another() {
+    fn what_is_about_something_else_does_not_wait() {
         let mut answers = InOrder::new();
         let _waits = owe(&mut answers, 0);
         owe(&mut answers, 1).send(1).expect("it is waited for");
         assert_eq!(all_due(&mut answers), [1]);
         assert_eq!(answers.len(), 1);
-        assert!(answers.owes(&partition(0)) && !answers.owes(&partition(1)));
+        assert!(answers.owes(&0) && !answers.owes(&1));
     }
 
     proptest! {
-        /// However answers get due and are asked for, each comes once, in the order of its partition.
+        /// However answers get due and are asked for, each comes once, those about one thing in order.
         #[test]
-        fn every_answer_comes_once_in_the_order_of_its_partition(
-            of in prop::collection::vec(0..3_i32, 1..40),
+        fn every_answer_comes_once_in_the_order_of_what_it_is_about(
+            of in prop::collection::vec(0..3_u8, 1..40),
             lots in prop::collection::vec(any::<prop::sample::Index>(), 80),
         ) {
             let mut answers = InOrder::new();
@@ -167,8 +160,8 @@ mod tests {
             }
             found.extend(all_due(&mut answers));
             prop_assert_eq!(found.len(), asked);
-            for index in 0..3 {
-                let own = found.iter().copied().filter(|number| of[*number] == index);
+            for about in 0..3 {
+                let own = found.iter().copied().filter(|number| of[*number] == about);
                 prop_assert!(own.is_sorted());
             }
             prop_assert!(answers.is_empty() && answers.later.is_empty());
