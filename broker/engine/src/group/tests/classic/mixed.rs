@@ -433,7 +433,7 @@ fn assign(members: &[JoinedMember]) -> Vec<(String, Bytes)> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 5_000, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 2_000, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn no_two_members_of_either_protocol_hold_a_partition_and_in_the_end_all_are_held(steps in steps()) {
