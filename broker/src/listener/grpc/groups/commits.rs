@@ -34,7 +34,7 @@ struct CommitStream {
     requests_max: usize,
     offsets_max: usize,
     /// By group.
-    in_flight: InOrder<String, Settled>,
+    in_flight: InOrder<Arc<str>, Settled>,
     offsets_in_flight: usize,
     requests_in_turn: u32,
     /// Set once nothing more is read; what is in flight is still answered, then the stream ends with
@@ -118,7 +118,8 @@ impl CommitStream {
         self.requests_in_turn += 1;
         let offsets = request.offsets.len();
         self.offsets_in_flight = self.offsets_in_flight.saturating_add(offsets);
-        let (group_id, asked) = (request.group_id.clone(), Asked::of(&request));
+        let group_id: Arc<str> = Arc::from(&*request.group_id);
+        let asked = Asked::of(&request);
         let request = convert::commits(request);
         let committing = self.services.commit_offsets(&self.context, request).await;
         let settled = async move {
